@@ -1,0 +1,117 @@
+// Package gate has the words of the row of gates: the Call that is carried through it, the
+// Gate that answers one question about it, and the Refusal that turns it away.
+//
+// It knows no gate. The order of the row is gateway.Server's affair.
+package gate
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/souk-market/souk/gateway/control"
+)
+
+// Gate answers one question about a call, and writes its answer on the call. A nil error
+// lets the call pass; a *Refusal turns it away; any other error is ours (X500ER).
+type Gate interface{ Pass(*Call) error }
+
+// Call is one call on its way through the row. It is taken from a pool and reset, so
+// nothing may keep it, nor bytes of its request, after the row is done.
+type Call struct {
+	Request *fasthttp.RequestCtx
+	ID      string // X-Ca-Request-Id
+	At      time.Time
+
+	// Written by route.
+	Group *control.Group
+	Route *control.Route
+	// Params are the values of the route's [names], raw as they stand in the path.
+	Params []Param
+	// Path and Query are the caller's, raw; auth cuts AppCodes out of Query.
+	Path, Query []byte
+
+	// Written by auth.
+	App control.AppID
+	How How
+
+	// Written by quota.
+	Hold Hold
+}
+
+// Param is one value of a path.
+type Param struct {
+	Name  string
+	Value []byte
+}
+
+// How says by what a caller was identified.
+type How uint8
+
+// The ways to authenticate; protocol section 2.
+const (
+	Nobody How = iota
+	ByAppCode
+	BySignature
+)
+
+// Hold is a reserved unit of a package. It is settled or voided exactly once.
+type Hold struct {
+	Grant   control.GrantID
+	Package control.PackageID
+	Serial  int64
+	Lease   uint64 // which lease of this node it came from; 0: nothing is held
+}
+
+// Held reports whether there is a unit to settle or void.
+func (h Hold) Held() bool { return h.Lease != 0 }
+
+// Reset makes the call as good as new, keeping its memory.
+func (c *Call) Reset() {
+	params := c.Params[:0]
+	*c = Call{Params: params}
+}
+
+// Refusal turns a call away. It is what the caller sees; protocol section 6.
+type Refusal struct {
+	Status  int
+	Code    string        // X-Ca-Error-Code
+	Message string        // X-Ca-Error-Message
+	After   time.Duration // Retry-After, where it is known; 0: it is not
+}
+
+// Error is the code and the message.
+func (r *Refusal) Error() string { return r.Code + " " + r.Message }
+
+// Refuse makes a refusal; the status stands inside the code.
+func Refuse(code, message string) *Refusal {
+	status, err := strconv.Atoi(code[1:4])
+	if err != nil {
+		panic("gate: " + code + " is not a letter, a status and two letters")
+	}
+	return &Refusal{Status: status, Code: code, Message: message}
+}
+
+// The refusals that have no argument; each is one value, so that refusing allocates nothing.
+var (
+	NoCredential    = Refuse("A400MA", "Need authorization, `X-Ca-Key` or `Authorization: APPCODE ...` is required")
+	UnknownKey      = Refuse("A400IK", "Invalid AppKey")
+	UnknownCode     = Refuse("A400AC", "Invalid AppCode `not exists`")
+	NonceUsed       = Refuse("S403NU", "Nonce Used")
+	NonceNeeded     = Refuse("I400NC", "X-Ca-Nonce is required")
+	ClockSkew       = Refuse("S403TE", "X-Ca-Timestamp is expired")
+	Unauthorized    = Refuse("I403AA", "Unauthorized")
+	QuotaExhausted  = Refuse("B403MQ", "Api Market Subscription quota exhausted")
+	PackagesExpired = Refuse("B403ME", "Api Market Subscription expired")
+	NoPackage       = Refuse("B403MI", "Api Market Subscription invalid")
+	ThrottledRoute  = Refuse("T429PA", "Throttled by API Flow Control")
+	ThrottledApp    = Refuse("T429PR", "Throttled by PLUGIN Flow Control")
+	BadStage        = Refuse("I400SG", "Invalid Stage")
+	BodyTooLarge    = Refuse("I413RL", "Request body too Large")
+	TargetTooLarge  = Refuse("I413UL", "Request URL too Large")
+	UpstreamTimeout = Refuse("D504TO", "Backend service request timeout")
+	AnswerBroken    = Refuse("N502RE", "The response of the backend broke off")
+	InternalFault   = Refuse("X500ER", "Service Internal Error")
+	Busy            = Refuse("X503BZ", "Service Busy")
+)
