@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/souk-market/souk/sdkgen/openapi"
@@ -154,26 +155,14 @@ func plan(ctx context.Context, in Input) (*Package, error) {
 	return p, nil
 }
 
-// productWords names a product: as it says, else by the ASCII words of its title, else by
-// pinyin.
+// productWords names a product: as it says, else by the first words of its title, Chinese
+// ones in pinyin. A title may be a long list of what people search for.
 func productWords(p Product) Words {
 	if w := wordsOf(p.Name); w.usable() {
 		return w
 	}
-	title := strings.Map(func(r rune) rune {
-		if r < 0x80 {
-			return r
-		}
-		return ' '
-	}, p.Title)
-	if w := wordsOf(title); w.usable() && letters(title) >= 3 {
-		return w
-	}
-	w := wordsOf(p.Title)
-	if len(w) > 6 {
-		w = w[:6]
-	}
-	return w
+	w := slices.Compact(wordsOf(p.Title))
+	return w[:min(len(w), 6)]
 }
 
 func planService(p Product) (*Service, error) {

@@ -102,9 +102,10 @@ type operation struct {
 
 // names decides every name before anything is written.
 func (e *emitter) names() {
-	e.root = sdkgen.NewScope(joined, reservedPackage).Pick(e.pkg.Name)
-	e.module = sdkgen.Join("souk.sdk/§", sdkgen.NewScope(dashed, nil).Pick(e.pkg.Name))
+	// The samples import the root package beside one of a product: one scope for both.
 	dirs := sdkgen.NewScope(joined, reservedPackage, "core", "examples", "internal", "vendor", "testdata")
+	e.root = dirs.Pick(e.pkg.Name)
+	e.module = sdkgen.Join("souk.sdk/§", sdkgen.NewScope(dashed, nil).Pick(e.pkg.Name))
 	inClient := sdkgen.NewScope(pascal, nil)
 	for _, s := range e.pkg.Services {
 		v := &service{
