@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -153,6 +155,28 @@ except edge.Error as e:
 			t.Errorf("%s: %d calls, %s attempts, want %d", code, n, strings.TrimSpace(out), want)
 		}
 	}
+}
+
+// The core's own tests, in its own language.
+func TestCore(t *testing.T) {
+	python, ok := sdkgentest.Tool(t, "python3")
+	if !ok {
+		return
+	}
+	test, err := os.ReadFile("testdata/core_test.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := filepath.Abs("../../../signer/testdata/vectors.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir+"/_core", os.DirFS("core")); err != nil {
+		t.Fatal(err)
+	}
+	sdkgentest.Write(t, dir, []sdkgen.File{{Name: "core_test.py", Data: test}})
+	sdkgentest.Run(t, dir, []string{"VECTORS=" + vectors}, python, "-W", "error", "core_test.py")
 }
 
 // Whatever a seller writes stays text: the tree of the module is the same shape as with

@@ -61,6 +61,9 @@ func (r *reading) into(v reflect.Value, tree any, path string) {
 	case reflect.Interface:
 		v.Set(reflect.ValueOf(plain(tree)))
 	case reflect.Pointer:
+		if tree == "" && v.Type().Elem().Kind() == reflect.Struct {
+			return // how many services say that there is none
+		}
 		p := reflect.New(v.Type().Elem())
 		before := len(r.issues)
 		r.into(p.Elem(), tree, path)
@@ -140,7 +143,7 @@ func (r *reading) number(v reflect.Value, tree any, path string) {
 	case string:
 		text = strings.TrimSpace(t)
 		if text == "" {
-			return // how many services say that there is none
+			return // as above
 		}
 	default:
 		r.issue(path, "a number", tree)
