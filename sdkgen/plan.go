@@ -48,6 +48,14 @@ type Operation struct {
 	Result     *Type
 }
 
+// Headline is what the operation is and where: its title, with method and path.
+func (o *Operation) Headline() string {
+	if key := o.Method + " " + o.Path; o.Title != key {
+		return o.Title + ": " + key
+	}
+	return o.Title
+}
+
 // BodyKind says how a request's body is made.
 type BodyKind uint8
 

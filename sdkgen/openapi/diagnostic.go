@@ -73,6 +73,7 @@ var Texts = map[string]string{
 	"openapi.parameter.in":         "The parameter “{name}” is in “{in}”, which is unknown; it was left out.",
 	"openapi.parameter.name":       "A parameter without a name was left out.",
 	"openapi.parameter.twice":      "The parameter “{name}” in “{in}” is described twice; the last one counts.",
+	"openapi.parameter.exploded":   "The list “{name}” is described as a name that is repeated. A signature covers only the first of them, so SDKs send one value with commas.",
 	"openapi.operation.id_twice":   "The operationId “{id}” is used more than once.",
 	"openapi.operation.no_summary": "There is no summary.",
 	"openapi.operation.no_example": "There is no example of an answer.",

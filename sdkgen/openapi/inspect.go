@@ -30,6 +30,11 @@ func (r *reader) inspect(op *Operation, f Field, at string) {
 	if answer := op.Success(); answer != nil && answer.Status != "204" && answer.Example == "" {
 		r.remark(Note, "openapi.operation.no_example", place, at)
 	}
+	for _, p := range op.Parameters {
+		if p.In == "query" && p.Exploded && p.Schema.Flat().Type() == "array" {
+			r.remark(Note, "openapi.parameter.exploded", place, at, "name", p.Name)
+		}
+	}
 	for part := range strings.SplitSeq(strings.ToLower(op.Path), "/") {
 		if slices.Contains(internalWords, part) {
 			r.remark(Note, "openapi.operation.internal", place, at, "word", part)

@@ -274,6 +274,7 @@ paths:
               schema: {$ref: 'http://169.254.169.254/latest'}
   /b:
     get:
+      parameters: [{name: l, in: query, schema: {type: array}}, {name: m, in: query, explode: false, schema: {type: array}}]
       operationId: same
       operationId: same
       responses: [1]
@@ -291,7 +292,7 @@ paths:
 		got = append(got, fmt.Sprintf("%d %s", d.Line, d.Code))
 	}
 	want := []string{
-		"18 openapi.duplicate_key",
+		"19 openapi.duplicate_key",
 		"4 openapi.path.shape",
 		"8 openapi.parameter.name",
 		"9 openapi.parameter.in",
@@ -301,13 +302,14 @@ paths:
 		"6 openapi.operation.no_example",
 		"6 openapi.operation.internal",
 		"6 openapi.path.parameter",
-		"19 openapi.kind",
+		"20 openapi.kind",
 		"16 openapi.operation.no_summary",
 		"16 openapi.operation.no_answer",
-		"23 openapi.ref.missing",
-		"20 openapi.operation.no_answer",
-		"24 openapi.ref.circular",
-		"20 openapi.operation.id_twice",
+		"16 openapi.parameter.exploded",
+		"24 openapi.ref.missing",
+		"21 openapi.operation.no_answer",
+		"25 openapi.ref.circular",
+		"21 openapi.operation.id_twice",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -277,7 +277,7 @@ func (s *service) operation(p *sdkgen.Printer, o *operation) {
 		p.L("}")
 		p.L("")
 	}
-	comment(p, o.name.String()+" calls "+o.Title+": "+o.Method+" "+o.Path+"\n\n"+o.Doc)
+	comment(p, o.name.String()+" calls "+o.Headline()+"\n\n"+o.Doc)
 	if o.Deprecated {
 		p.L("//")
 		p.L("// Deprecated: the seller means to take it away.")

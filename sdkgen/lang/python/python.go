@@ -283,7 +283,7 @@ func (s *service) operation(p *sdkgen.Printer, o *operation) {
 	})
 	p.L(") -> Answer[§]:", s.result(o.Result))
 	p.In(func() {
-		text := o.Title + ": " + o.Method + " " + o.Path + "\n\n" + o.Doc
+		text := o.Headline() + "\n\n" + o.Doc
 		if o.Deprecated {
 			text += "\n\nDeprecated: the seller means to take it away."
 		}
