@@ -23,18 +23,26 @@ type Call struct {
 	Request *fasthttp.RequestCtx
 	ID      string // X-Ca-Request-Id
 	At      time.Time
+	Fields  Fields // the header lines as they came
 
 	// Written by route.
 	Group *control.Group
 	Route *control.Route
+	// Prepared is what the proxy made of the route when the table was built.
+	Prepared any
 	// Params are the values of the route's [names], raw as they stand in the path.
 	Params []Param
-	// Path and Query are the caller's, raw; auth cuts AppCodes out of Query.
-	Path, Query []byte
+	// Path and Query are the caller's, raw. Target has both as they were signed; Query is a
+	// copy, out of which auth cuts AppCodes.
+	Target, Path, Query []byte
 
 	// Written by auth.
 	App control.AppID
 	How How
+	// Body is the whole body, once ReadBody was called.
+	Body []byte
+	// ReadBody reads the body up to the route's limit, once; it is the server's.
+	ReadBody func(*Call) error
 
 	// Written by quota.
 	Hold Hold
@@ -69,8 +77,7 @@ func (h Hold) Held() bool { return h.Lease != 0 }
 
 // Reset makes the call as good as new, keeping its memory.
 func (c *Call) Reset() {
-	params := c.Params[:0]
-	*c = Call{Params: params}
+	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0]}
 }
 
 // Refusal turns a call away. It is what the caller sees; protocol section 6.
