@@ -1,5 +1,5 @@
-// Package standard is the console of the standard build: it imports every plug-in, product
-// type, payment provider and SDK language for the effect that they register themselves.
+// Package standard has the plug-ins of the standard build: who imports it gets the whole
+// marketplace. A build of your own imports what it wants instead.
 package standard
 
 import (
