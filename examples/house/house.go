@@ -1,0 +1,256 @@
+// Package house puts the halves together: it opens the databases of a data folder, makes
+// the gateway, the console and the inner listener, and ends them in the right order. The
+// program's commands, the demo and the tests start a marketplace through it; so may a
+// build with plug-ins of its own.
+//
+// It leaves to main.go how settings come in, and to console/standard which plug-ins there
+// are.
+package house
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/souk-market/souk/console"
+	"github.com/souk-market/souk/console/market"
+	"github.com/souk-market/souk/gateway"
+	"github.com/souk-market/souk/gateway/storage"
+	"github.com/souk-market/souk/gateway/storage/sqlite"
+)
+
+// The databases of a data folder.
+const (
+	GatewayFile = "gateway.db"
+	ConsoleFile = "console.db"
+)
+
+// Options are what a house is made of. Folder is needed, and one address at least.
+type Options struct {
+	Folder string
+	// Addresses to listen on; port 0 takes a free one. One that is empty is not served: a
+	// house without the console's is a gateway node, one without the gateway's a console
+	// node.
+	Gateway, Console, Ops string
+	// MasterKey is 32 bytes; nil: from the folder, made there at the first start.
+	MasterKey []byte
+	// Public and GatewayPublic are the addresses as people type them, "https://…"; empty:
+	// those of the listeners.
+	Public, GatewayPublic string
+	Suffix                string   // of the domains of new API groups; empty: "api.localhost"
+	SharedDomains         []string // console.Config.SharedDomains
+	AllowPrivateUpstreams bool
+	Zone                  *time.Location // nil: the console's default
+	Without               []string       // plug-ins to leave out
+	Log, AccessLog        *zap.Logger    // nil: nothing is logged
+	Now                   func() time.Time
+}
+
+// House is a running marketplace, or a half of one.
+type House struct {
+	GatewayURL, ConsoleURL, OpsURL string // as people reach them; empty: not served
+
+	log       *zap.Logger
+	databases []*storage.DB
+	gateway   *gateway.Server
+	console   *console.Console
+	ops       *http.Server
+	serving   sync.WaitGroup
+	listening []net.Listener // that nobody serves yet
+	failed    chan error
+}
+
+// Open starts everything, and returns once it can be called. Whatever was opened is closed
+// again if a part fails.
+func Open(ctx context.Context, o Options) (h *House, err error) {
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if o.Suffix == "" {
+		o.Suffix = "api.localhost"
+	}
+	h = &House{log: o.Log, failed: make(chan error, 3)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
+			h = nil
+		}
+	}()
+	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+		return h, fmt.Errorf("the data folder: %w", err)
+	}
+	if o.MasterKey == nil {
+		if o.MasterKey, err = key(o.Folder); err != nil {
+			return h, fmt.Errorf("the master key: %w", err)
+		}
+	}
+	// All listeners come first: an address that is taken is the commonest fault, and the
+	// console must know the gateway's.
+	gatewayAt, err := h.listen("gateway", o.Gateway)
+	if err != nil {
+		return h, err
+	}
+	consoleAt, err := h.listen("console", o.Console)
+	if err != nil {
+		return h, err
+	}
+	opsAt, err := h.listen("inner listener", o.Ops)
+	if err != nil {
+		return h, err
+	}
+	h.GatewayURL, h.ConsoleURL, h.OpsURL = reached(o.GatewayPublic, gatewayAt), reached(o.Public, consoleAt), reached("", opsAt)
+	if err := h.openGateway(ctx, o); err != nil {
+		return h, err
+	}
+	if consoleAt != nil {
+		if err := h.openConsole(ctx, o); err != nil {
+			return h, err
+		}
+	}
+	h.serve(gatewayAt, consoleAt, opsAt)
+	return h, nil
+}
+
+func (h *House) listen(what, address string) (net.Listener, error) {
+	if address == "" {
+		return nil, nil
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("the %s: %w; another program has this address, or it is not this machine's: choose another", what, err)
+	}
+	h.listening = append(h.listening, l)
+	return l, nil
+}
+
+// reached is the address of a listener as people on this machine type it.
+func reached(public string, l net.Listener) string {
+	if public != "" || l == nil {
+		return public
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		return "http://" + l.Addr().String()
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, port)}).String()
+}
+
+func (h *House) database(folder, file string) (*storage.DB, error) {
+	db, err := sqlite.Open(filepath.Join(folder, file))
+	if err == nil {
+		h.databases = append(h.databases, db)
+	}
+	return db, err
+}
+
+func (h *House) openGateway(ctx context.Context, o Options) error {
+	db, err := h.database(o.Folder, GatewayFile)
+	if err != nil {
+		return err
+	}
+	g, err := gateway.New(ctx, gateway.Options{DB: db, Folder: o.Folder, MasterKey: derive(o.MasterKey, "gateway"),
+		AllowPrivateUpstreams: o.AllowPrivateUpstreams, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
+	if err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	h.gateway = g
+	return nil
+}
+
+func (h *House) openConsole(ctx context.Context, o Options) error {
+	db, err := h.database(o.Folder, ConsoleFile)
+	if err != nil {
+		return err
+	}
+	c, err := console.New(ctx, console.Config{DB: db, Gateway: h.gateway.Plane(), Secret: derive(o.MasterKey, "console"),
+		Log: o.Log.Named("console"), Now: o.Now, Zone: o.Zone, Public: o.Public, GatewayAddress: h.GatewayURL, Suffix: o.Suffix,
+		SharedDomains: o.SharedDomains, AllowPrivateUpstreams: o.AllowPrivateUpstreams, Without: o.Without})
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	h.console = c
+	return nil
+}
+
+// serve hands each listener to who answers on it.
+func (h *House) serve(gatewayAt, consoleAt, opsAt net.Listener) {
+	h.listening = nil
+	if gatewayAt != nil {
+		h.serving.Go(func() { h.end("gateway", h.gateway.Serve(gatewayAt)) })
+	}
+	if consoleAt != nil {
+		h.console.Start(consoleAt)
+	}
+	if opsAt != nil {
+		h.ops = &http.Server{Handler: h.gateway.Ops(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+		h.serving.Go(func() { h.end("inner listener", h.ops.Serve(opsAt)) })
+	}
+}
+
+// end notes that a listener was served to its end, which is a fault unless we closed it.
+func (h *House) end(what string, err error) {
+	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return
+	}
+	select {
+	case h.failed <- fmt.Errorf("the %s: %w", what, err):
+	default:
+	}
+}
+
+// Failed tells of a listener that ended by itself.
+func (h *House) Failed() <-chan error { return h.failed }
+
+// Console is the running console; nil on a gateway node.
+func (h *House) Console() *console.Console { return h.console }
+
+// Gateway is the running gateway; on a console node only its ledger is in use.
+func (h *House) Gateway() *gateway.Server { return h.gateway }
+
+// SetUpToken lets the first operator in once; empty if there is one, or no console here.
+func (h *House) SetUpToken(ctx context.Context) (string, error) {
+	if h.console == nil {
+		return "", nil
+	}
+	s, err := console.Need[market.SetUp](h.console.Host())
+	if err != nil {
+		return "", err
+	}
+	return s.FirstOperator(ctx)
+}
+
+// Close drains and ends everything, as long as ctx allows: first nobody comes in any more,
+// then the console's work ends, since it talks to the gateway, then the gateway settles.
+func (h *House) Close(ctx context.Context) error {
+	var errs []error
+	for _, l := range h.listening {
+		errs = append(errs, l.Close())
+	}
+	h.listening = nil
+	if h.console != nil {
+		errs = append(errs, h.console.Stop(ctx))
+	}
+	if h.gateway != nil {
+		errs = append(errs, h.gateway.Close(ctx))
+	}
+	if h.ops != nil {
+		errs = append(errs, h.ops.Shutdown(ctx))
+	}
+	h.serving.Wait()
+	for _, db := range h.databases {
+		errs = append(errs, db.Close())
+	}
+	return errors.Join(errs...)
+}
