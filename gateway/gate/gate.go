@@ -39,8 +39,9 @@ type Call struct {
 	// Written by auth.
 	App control.AppID
 	How How
-	// Body is the whole body, once ReadBody was called.
-	Body []byte
+	// Body is the whole body, once ReadBody was called; then BodyRead is set.
+	Body     []byte
+	BodyRead bool
 	// ReadBody reads the body up to the route's limit, once; it is the server's.
 	ReadBody func(*Call) error
 
@@ -77,8 +78,15 @@ func (h Hold) Held() bool { return h.Lease != 0 }
 
 // Reset makes the call as good as new, keeping its memory.
 func (c *Call) Reset() {
-	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0]}
+	body := c.Body[:0]
+	if cap(body) > keptBody {
+		body = nil
+	}
+	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Body: body}
 }
+
+// keptBody is the largest room for a body that a resting call keeps.
+const keptBody = 64 << 10
 
 // Refusal turns a call away. It is what the caller sees; protocol section 6.
 type Refusal struct {

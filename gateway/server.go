@@ -1,0 +1,211 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/valyala/fasthttp"
+	"go.uber.org/zap"
+
+	"github.com/souk-market/souk/gateway/auth"
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/ops"
+	"github.com/souk-market/souk/gateway/proxy"
+	"github.com/souk-market/souk/gateway/route"
+	"github.com/souk-market/souk/gateway/tally/memory"
+	"github.com/souk-market/souk/gateway/throttle"
+)
+
+// quotas counts units: each Hold is settled or voided exactly once.
+type quotas interface {
+	Reserve(control.AppID, control.ProductID) (gate.Hold, error)
+	// Settle makes the unit a charged one, durably.
+	Settle(gate.Hold, *control.CallRecord) error
+	Void(gate.Hold)
+}
+
+// notes keeps a record of calls that cost nothing; those that do are kept by Settle.
+type notes interface{ Note(*control.CallRecord) }
+
+// Server is a gateway: a listener for callers, and a control.Plane for the console.
+type Server struct {
+	options Options
+	log     *zap.Logger
+	access  *zap.Logger
+	now     func() time.Time
+
+	routes   route.Table
+	auth     *auth.Gate
+	throttle throttle.Gate
+	quota    quotas
+	journal  notes
+	proxy    *proxy.Proxy
+	meter    *ops.Meter
+
+	http  *fasthttp.Server
+	read  func(*gate.Call) error
+	calls sync.Pool // of *gate.Call
+	conns chan struct{}
+
+	buildMu  sync.Mutex // one snapshot after the other; guards number
+	number   uint64
+	loaded   atomic.Bool
+	draining atomic.Bool
+}
+
+// assemble puts the row together.
+func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *Server {
+	o = o.withDefaults()
+	s := &Server{
+		options: o, log: o.Log, access: o.AccessLog, now: o.Now,
+		quota: quota, journal: journal,
+		auth: auth.New(accounts, memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare}), o.Now()),
+		proxy: proxy.New(proxy.Options{
+			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, MaxAnswer: o.MaxAnswer, TLS: o.UpstreamTLS,
+		}),
+		meter: ops.NewMeter(),
+		read:  read,
+		calls: sync.Pool{New: func() any { return new(gate.Call) }},
+		conns: make(chan struct{}, o.MaxConns),
+	}
+	s.http = &fasthttp.Server{
+		Handler:                       s.serve,
+		ErrorHandler:                  s.broken,
+		ExpectHandler:                 s.expect,
+		Logger:                        quiet{},
+		ReadBufferSize:                o.MaxHead,
+		ReadTimeout:                   o.ReadTimeout,
+		WriteTimeout:                  o.WriteTimeout,
+		IdleTimeout:                   o.IdleTimeout,
+		Concurrency:                   o.MaxConns + 1, // the listener bounds it first, without an answer of its own
+		MaxConnsPerIP:                 o.MaxConnsPerIP,
+		StreamRequestBody:             true, // so that the gates come before the body; see read
+		MaxRequestBodySize:            bodyPrefetch,
+		DisableHeaderNamesNormalizing: true,
+		DisablePreParseMultipartForm:  true,
+		NoDefaultServerHeader:         true,
+		NoDefaultDate:                 true,
+		NoDefaultContentType:          true,
+		SecureErrorLogMessage:         true,
+		CloseOnShutdown:               true,
+	}
+	return s
+}
+
+// bodyPrefetch is how much of a body is read before the row begins. The limit that counts
+// is the route's.
+const bodyPrefetch = 8 << 10
+
+// quiet drops the HTTP server's own lines, which may hold bytes of requests.
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+
+// build makes the table of a snapshot the one that calls are matched with. Older snapshots
+// than the present one are let pass.
+func (s *Server) build(number uint64, groups []*control.Group, routes []*control.Route) {
+	s.buildMu.Lock()
+	defer s.buildMu.Unlock()
+	if s.loaded.Load() && number < s.number {
+		return
+	}
+	s.number = number
+	s.proxy.Renew()
+	s.throttle.Build(routes)
+	s.routes.Build(groups, routes, s.proxy.Prepare)
+	s.proxy.Trim()
+	s.loaded.Store(true)
+}
+
+// Serve answers callers until Close. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	return s.http.Serve(&listener{Listener: l, conns: s.conns})
+}
+
+// Ops is the inner side: health, readiness, metrics, profiles. It must not be public.
+func (s *Server) Ops() http.Handler {
+	return ops.Handler(s.meter, func(ctx context.Context) []string {
+		var reasons []string
+		if err := s.Ready(ctx); err != nil {
+			for _, e := range split(err) {
+				reasons = append(reasons, e.Error())
+			}
+		}
+		return reasons
+	})
+}
+
+func split(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		return many.Unwrap()
+	}
+	return []error{err}
+}
+
+// Errors of Ready.
+var (
+	errNotLoaded = errors.New("no snapshot of the configuration yet")
+	errDraining  = errors.New("draining")
+	errNoStorage = errors.New("the database does not answer")
+)
+
+// drain stops accepting and waits for the calls that are under way.
+func (s *Server) drain(ctx context.Context) error {
+	s.draining.Store(true)
+	err := s.http.ShutdownWithContext(ctx)
+	s.proxy.Close()
+	return err
+}
+
+// listener accepts no more connections than there are places; further ones wait in the
+// kernel's queue, and get neither an answer nor memory.
+type listener struct {
+	net.Listener
+	conns chan struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	l.conns <- struct{}{}
+	c, err := l.Listener.Accept()
+	if err != nil {
+		<-l.conns
+		return nil, err
+	}
+	return &place{Conn: c, free: sync.OnceFunc(func() { <-l.conns })}, nil
+}
+
+// place is a connection that gives its place back when it is closed.
+type place struct {
+	net.Conn
+	free func()
+}
+
+func (p *place) Close() error {
+	p.free()
+	return p.Conn.Close()
+}
+
+// Ready says what is missing before calls can be answered; nil: nothing.
+func (s *Server) Ready(ctx context.Context) error {
+	var missing []error
+	if !s.loaded.Load() {
+		missing = append(missing, errNotLoaded)
+	}
+	if s.draining.Load() {
+		missing = append(missing, errDraining)
+	}
+	if s.options.DB != nil {
+		var one int
+		if err := s.options.DB.Read().QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
+			missing = append(missing, errNoStorage)
+			s.log.Warn("readiness", zap.Error(err))
+		}
+	}
+	return errors.Join(missing...)
+}
