@@ -1,0 +1,2 @@
+// Package demo is a filled marketplace.
+package demo
