@@ -377,14 +377,18 @@ func isTimeout(err error) bool {
 
 // refuse writes a refusal over whatever answer there was.
 func refuse(ctx *fasthttp.RequestCtx, c *gate.Call, r *gate.Refusal) {
-	shut := ctx.Response.ConnectionClose()
-	ctx.Response.Reset()
 	h := &ctx.Response.Header
+	// Not Reset: it would also forget that we invent no Date.
+	for _, name := range h.PeekKeys() {
+		if !bytes.EqualFold(name, []byte("Connection")) {
+			h.DelBytes(append([]byte{}, name...))
+		}
+	}
+	ctx.Response.ResetBody()
+	ctx.Response.SkipBody = false
 	h.DisableNormalizing()
 	h.SetNoDefaultContentType(true)
-	if shut {
-		ctx.SetConnectionClose()
-	}
+	h.SetStatusMessage(nil)
 	ctx.SetStatusCode(r.Status)
 	h.SetContentLength(0)
 	h.Set(signer.HeaderErrorCode, r.Code)
