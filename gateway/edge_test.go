@@ -337,7 +337,7 @@ func TestEveryHoldEndsOnce(t *testing.T) {
 	call("GET", "/500", 500, "", 0)
 	h.everything("api.test", "http://127.0.0.1:1", nil)
 	call("GET", "/a", 504, "D504CO", 0)
-	h.everything("api.test", "https"+strings.TrimPrefix(seller.addr, "http"), nil)
+	h.everything("api.test", "https"+strings.TrimPrefix(sell(t, func(http.ResponseWriter, *http.Request) {}), "http"), nil)
 	call("GET", "/a", 504, "D504CS", 0)
 	h.everything("api.test", "ftp://x", nil)
 	call("GET", "/a", 500, "X500AM", 0)

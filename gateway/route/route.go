@@ -126,8 +126,8 @@ func (t *Table) Pass(c *gate.Call) error {
 		return err
 	}
 	c.Group = g.of
-	var room [128]byte
-	w := walk{method: c.Request.Method(), params: c.Params[:0], room: room[:0]}
+	c.Params = c.Params[:0]
+	w := walk{method: c.Request.Method(), params: &c.Params}
 	if len(c.Path) == 0 || c.Path[0] != '/' {
 		return gate.Refuse("I400RU", "Invalid Request Uri `path`")
 	}
@@ -135,7 +135,6 @@ func (t *Table) Pass(c *gate.Call) error {
 		return err
 	}
 	found := w.find(tree, c.Path[1:])
-	c.Params = w.params
 	if found != nil {
 		c.Route, c.Prepared = found.route, found.prepared
 		for i, name := range found.names {
@@ -158,8 +157,8 @@ func (t *Table) Known(c *gate.Call) error {
 	if len(c.Path) == 0 || c.Path[0] != '/' {
 		return gate.Refuse("I400RU", "Invalid Request Uri `path`")
 	}
-	var room [128]byte
-	w := walk{params: c.Params[:0], room: room[:0]}
+	c.Params = c.Params[:0]
+	w := walk{params: &c.Params}
 	if w.find(tree, c.Path[1:]); !w.known {
 		return gate.Refuse("I404NF", "API not found `"+string(c.Path)+"`")
 	}
@@ -218,8 +217,7 @@ func appendHost(dst, host []byte) []byte {
 // what serves the method is found wherever it hangs.
 type walk struct {
 	method []byte
-	params []gate.Param
-	room   []byte
+	params *[]gate.Param
 	known  bool // a route of another method is there
 }
 
@@ -229,29 +227,40 @@ func (w *walk) find(n *node, path []byte) *target {
 		segment, left, more = path[:i], path[i+1:], true
 	}
 	if n.static != nil {
-		w.room = appendDecoded(w.room[:0], segment)
-		if next := n.static[string(w.room)]; next != nil {
+		if next := n.step(segment); next != nil {
 			if t := w.end(next, left, more); t != nil {
 				return t
 			}
 		}
 	}
 	if n.param != nil && len(segment) > 0 {
-		w.params = append(w.params, gate.Param{Value: segment})
+		w.push(segment)
 		if t := w.end(n.param, left, more); t != nil {
 			return t
 		}
-		w.params = w.params[:len(w.params)-1]
+		w.pop()
 	}
 	if n.rest != nil {
-		w.params = append(w.params, gate.Param{Value: path})
+		w.push(path)
 		if t := w.pick(n.rest); t != nil {
 			return t
 		}
-		w.params = w.params[:len(w.params)-1]
+		w.pop()
 	}
 	return nil
 }
+
+// step follows the static edge of a segment. The room is on the stack.
+func (n *node) step(segment []byte) *node {
+	if bytes.IndexByte(segment, '%') < 0 {
+		return n.static[string(segment)]
+	}
+	var room [128]byte
+	return n.static[string(appendDecoded(room[:0], segment))]
+}
+
+func (w *walk) push(value []byte) { *w.params = append(*w.params, gate.Param{Value: value}) }
+func (w *walk) pop()              { *w.params = (*w.params)[:len(*w.params)-1] }
 
 func (w *walk) end(n *node, left []byte, more bool) *target {
 	if more {
