@@ -1,0 +1,199 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/storage"
+)
+
+// Verdict says why there is no lease.
+type Verdict uint8
+
+// The verdicts of Lease.
+const (
+	Leased    Verdict = iota
+	NoGrant           // the app has no grant for the product
+	Suspended         // it has one that is not live
+	NoPackage         // it never had a package that could be used
+	Expired           // all its packages are over
+	UsedUp            // a package is valid, and all its units are charged or out
+)
+
+// Lease is a range of a package's serials that a node may spend.
+type Lease struct {
+	ID      int64
+	Grant   control.GrantID
+	Package control.PackageID
+	Lo, Hi  int64 // serials Lo to Hi-1
+	Until   int64 // end of the package in milliseconds; 0: none
+}
+
+// Credit is units of a lease that came back: they were reserved and not charged, or never
+// reserved.
+type Credit struct {
+	Lease   int64
+	Package control.PackageID
+	Units   int64
+}
+
+// Node names who leases. One live process has it; Incarnation grows with each start.
+type Node struct {
+	Name        string
+	Incarnation int64
+}
+
+// Begin makes a node's next incarnation, and gives back what its former ones had leased
+// and neither charged nor credited. The spool must have been booked before. Only the one
+// live process of a node may call it.
+func (l *Ledger) Begin(ctx context.Context, name string) (Node, error) {
+	n := Node{Name: name}
+	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+		var before []byte
+		err := tx.QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = ?`, "incarnation "+name).Scan(&before)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		for _, c := range before {
+			n.Incarnation = n.Incarnation*10 + int64(c-'0')
+		}
+		n.Incarnation++
+		_, err = tx.Exec(ctx, `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`,
+			"incarnation "+name, []byte(itoa(n.Incarnation)))
+		if err != nil {
+			return err
+		}
+		open, err := openLeases(ctx, tx, name)
+		if err != nil {
+			return err
+		}
+		return credit(ctx, tx, open)
+	})
+	return n, err
+}
+
+func itoa(n int64) string {
+	if n < 10 {
+		return string(rune('0' + n))
+	}
+	return itoa(n/10) + string(rune('0'+n%10))
+}
+
+func openLeases(ctx context.Context, q storage.Queryer, node string) ([]Credit, error) {
+	rows, err := q.Query(ctx, `SELECT id, package, remaining FROM gw_lease WHERE node = ? AND remaining > 0`, node)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []Credit
+	for rows.Next() {
+		var c Credit
+		if err := rows.Scan(&c.Lease, &c.Package, &c.Units); err != nil {
+			return nil, err
+		}
+		list = append(list, c)
+	}
+	return list, rows.Err()
+}
+
+func credit(ctx context.Context, tx *storage.Tx, credits []Credit) error {
+	for _, c := range credits {
+		if c.Units == 0 {
+			continue
+		}
+		if _, err := tx.Exec(ctx, `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`, c.Units, c.Lease); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE gw_package SET credited = credited + ? WHERE id = ?`, c.Units, c.Package); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Credit gives units back.
+func (l *Ledger) Credit(ctx context.Context, credits ...Credit) error {
+	if len(credits) == 0 {
+		return nil
+	}
+	return l.db.Tx(ctx, func(tx *storage.Tx) error { return credit(ctx, tx, credits) })
+}
+
+// Lease gives the credits back and then sets aside at most want units of the grant's
+// package that is used first: the one that ends first, then the one that began first.
+// A package that has not begun, or is over, is not used. It takes at most half of what is
+// there, and single units at the end, so that a later cluster strands none.
+func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product control.ProductID, want int64, credits []Credit) (Lease, Verdict, error) {
+	var out Lease
+	var v Verdict
+	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+		out, v = Lease{}, UsedUp
+		if err := credit(ctx, tx, credits); err != nil {
+			return err
+		}
+		grant, verdict, err := findGrant(ctx, tx, app, product)
+		if err != nil || verdict != Leased {
+			v = verdict
+			return err
+		}
+		now := storage.Millis(l.now())
+		var available, next int64
+		err = tx.QueryRow(ctx, `SELECT id, next, granted + credited - next, until FROM gw_package
+			WHERE grant_id = ? AND live = 1 AND start <= ? AND (until = 0 OR until > ?) AND next < granted + credited
+			ORDER BY until = 0, until, start, id LIMIT 1`, grant, now, now).Scan(&out.Package, &next, &available, &out.Until)
+		if errors.Is(err, sql.ErrNoRows) {
+			v, err = whyNone(ctx, tx, grant, now)
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		size := max(1, min(want, available/2))
+		n2, err := tx.Exec(ctx, `UPDATE gw_package SET next = next + ? WHERE id = ? AND next = ?`, size, out.Package, next)
+		if err != nil {
+			return err
+		}
+		if n2 == 0 {
+			return storage.ErrBusy // cannot be: there is one writer
+		}
+		err = tx.QueryRow(ctx, `INSERT INTO gw_lease (package, node, incarnation, lo, hi, remaining) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
+			out.Package, n.Name, n.Incarnation, next, next+size, size).Scan(&out.ID)
+		out.Grant, out.Lo, out.Hi, v = grant, next, next+size, Leased
+		return err
+	})
+	return out, v, err
+}
+
+// findGrant prefers a live one.
+func findGrant(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID) (control.GrantID, Verdict, error) {
+	var id control.GrantID
+	var live bool
+	err := q.QueryRow(ctx, `SELECT id, live FROM gw_grant WHERE app = ? AND product = ? ORDER BY live DESC, id LIMIT 1`, app, product).Scan(&id, &live)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return "", NoGrant, nil
+	case err != nil:
+		return "", NoGrant, err
+	case !live:
+		return id, Suspended, nil
+	}
+	return id, Leased, nil
+}
+
+// whyNone tells "used up" from "over" and "never had one".
+func whyNone(ctx context.Context, q storage.Queryer, grant control.GrantID, now int64) (Verdict, error) {
+	var valid, over int
+	err := q.QueryRow(ctx, `SELECT
+			COALESCE(SUM(CASE WHEN start <= ? AND (until = 0 OR until > ?) THEN 1 ELSE 0 END), 0),
+			COALESCE(SUM(CASE WHEN until > 0 AND until <= ? THEN 1 ELSE 0 END), 0)
+		FROM gw_package WHERE grant_id = ? AND live = 1`, now, now, now, grant).Scan(&valid, &over)
+	switch {
+	case valid > 0:
+		return UsedUp, err
+	case over > 0:
+		return Expired, err
+	}
+	return NoPackage, err
+}
