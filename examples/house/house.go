@@ -17,7 +17,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
+	_ "time/tzdata" // the market's zone, on machines that have none
 
 	"go.uber.org/zap"
 
@@ -126,7 +128,10 @@ func (h *House) listen(what, address string) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("the %s: %w; another program has this address, or it is not this machine's: choose another", what, err)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; end the program that has it, or choose another address", err)
+		}
+		return nil, fmt.Errorf("the %s: %w", what, err)
 	}
 	h.listening = append(h.listening, l)
 	return l, nil

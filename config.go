@@ -1,0 +1,171 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/goccy/go-yaml"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/souk-market/souk/examples/house"
+)
+
+// settings are what a node must know of its machine. What an operator decides is in the
+// database, with a page.
+type settings struct {
+	config string
+
+	data, console, gateway, ops string
+	public, gatewayPublic       string
+	suffix                      string
+	shared                      []string
+	private                     bool
+	zone                        string
+	without                     []string
+	log                         string
+	accessLog                   bool
+}
+
+// file is the configuration file. Each field is named as its flag; a name that is none of
+// them is refused, so that a misspelt setting is not lost in silence.
+type file struct {
+	Data                  *string  `yaml:"data"`
+	Console               *string  `yaml:"console"`
+	Gateway               *string  `yaml:"gateway"`
+	Ops                   *string  `yaml:"ops"`
+	Public                *string  `yaml:"public"`
+	GatewayPublic         *string  `yaml:"gateway-public"`
+	Suffix                *string  `yaml:"suffix"`
+	SharedDomains         []string `yaml:"shared-domains"`
+	AllowPrivateUpstreams *bool    `yaml:"allow-private-upstreams"`
+	Zone                  *string  `yaml:"zone"`
+	Without               []string `yaml:"without"`
+	Log                   *string  `yaml:"log"`
+	AccessLog             *bool    `yaml:"access-log"`
+}
+
+func (s *settings) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.config, "config", "", "YAML file with any of these settings")
+	f.StringVar(&s.data, "data", "./souk-data", "folder for databases and the master key")
+	f.StringVar(&s.console, "console", "127.0.0.1:8090", "address of market and console")
+	f.StringVar(&s.gateway, "gateway", "127.0.0.1:8080", "address that apps call")
+	f.StringVar(&s.ops, "ops", "127.0.0.1:8099", "inner address: health, metrics, profiles; never make it public")
+	f.StringVar(&s.public, "public", "", "the console's address as people type it, https://… (empty: the listener's)")
+	f.StringVar(&s.gatewayPublic, "gateway-public", "", "the gateway's address as apps call it (empty: the listener's)")
+	f.StringVar(&s.suffix, "suffix", "api.localhost", "what the domains of new API groups end with")
+	f.StringSliceVar(&s.shared, "shared-domains", nil, "host names under which every product can be called too")
+	f.BoolVar(&s.private, "allow-private-upstreams", false, "let sellers' servers be on loopback and private addresses")
+	f.StringVar(&s.zone, "zone", "Asia/Shanghai", "time zone of the market, in which months are reckoned")
+	f.StringSliceVar(&s.without, "without", nil, "plug-ins to leave out, by ID")
+	f.StringVar(&s.log, "log", "info", "debug, info, warn or error")
+	f.BoolVar(&s.accessLog, "access-log", false, "one line for each call of the gateway")
+}
+
+// load fills in what the command line does not say, from the environment and, where the
+// command has --config, from the file.
+func load(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	path := ""
+	if f := flags.Lookup("config"); f != nil {
+		path = f.Value.String()
+		if v, ok := os.LookupEnv(twin("config")); ok && !f.Changed {
+			path = v
+		}
+	}
+	values := map[string]string{}
+	if path != "" {
+		if err := readFile(path, values); err != nil {
+			return usageError{err}
+		}
+	}
+	var errs []error
+	flags.VisitAll(func(f *pflag.Flag) {
+		value, from := values[f.Name], path
+		_, given := values[f.Name]
+		if v, ok := os.LookupEnv(twin(f.Name)); ok {
+			value, from, given = v, twin(f.Name), true
+		}
+		if !given || f.Changed || f.Name == "config" {
+			return
+		}
+		if err := f.Value.Set(value); err != nil {
+			errs = append(errs, fmt.Errorf("%s, from %s: %w", f.Name, from, err))
+		}
+	})
+	if err := errors.Join(errs...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// twin is a flag's name in the environment.
+func twin(flag string) string {
+	return "SOUK_" + strings.ToUpper(strings.ReplaceAll(flag, "-", "_"))
+}
+
+func readFile(path string, into map[string]string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var f file
+	if err := yaml.UnmarshalWithOptions(text, &f, yaml.Strict()); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	v := reflect.ValueOf(f)
+	for i := range v.NumField() {
+		field, name := v.Field(i), v.Type().Field(i).Tag.Get("yaml")
+		switch {
+		case field.IsNil():
+		case field.Kind() == reflect.Slice:
+			into[name] = strings.Join(field.Interface().([]string), ",")
+		default:
+			into[name] = fmt.Sprint(field.Elem().Interface())
+		}
+	}
+	return nil
+}
+
+// loggers write to the standard error stream: what people should know, and calls.
+func (s *settings) loggers() (log, access *zap.Logger, err error) {
+	level, err := zapcore.ParseLevel(s.log)
+	if err != nil {
+		return nil, nil, usageError{fmt.Errorf("log: %w", err)}
+	}
+	c := zap.NewProductionEncoderConfig()
+	c.EncodeTime = zapcore.ISO8601TimeEncoder
+	enc := zapcore.NewConsoleEncoder(c)
+	log = zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), level))
+	access = zap.NewNop()
+	if s.accessLog {
+		c.MessageKey = zapcore.OmitKey
+		access = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(c), zapcore.Lock(os.Stderr), zap.InfoLevel))
+	}
+	return log, access, nil
+}
+
+// options are what a house is made of by these settings.
+func (s *settings) options() (house.Options, error) {
+	o := house.Options{Folder: s.data, Public: s.public, GatewayPublic: s.gatewayPublic, Suffix: s.suffix, SharedDomains: s.shared,
+		AllowPrivateUpstreams: s.private, Without: s.without}
+	var err error
+	if o.Log, o.AccessLog, err = s.loggers(); err != nil {
+		return o, err
+	}
+	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
+		return o, usageError{fmt.Errorf("zone: %w", err)}
+	}
+	if text, ok := os.LookupEnv("SOUK_MASTER_KEY"); ok {
+		if o.MasterKey, err = house.ParseKey(text); err != nil {
+			return o, usageError{fmt.Errorf("SOUK_MASTER_KEY: %w", err)}
+		}
+	}
+	return o, nil
+}
