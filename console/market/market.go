@@ -34,9 +34,10 @@ type (
 var alphabet = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
 
 // NewID makes a fresh identifier: the mark, 48 bits of time so that keys sort by age,
-// and 80 random bits so that nobody guesses one.
+// and 32 random bits. It names a thing and protects nothing: who may see it is asked of the
+// actor each time.
 func NewID(mark string, now time.Time) string {
-	var b [16]byte
+	var b [10]byte
 	binary.BigEndian.PutUint64(b[:8], uint64(now.UnixMilli())<<16)
 	if _, err := rand.Read(b[6:]); err != nil {
 		panic("market: no randomness: " + err.Error()) // crypto/rand never fails on a supported system

@@ -94,7 +94,7 @@ type handle struct {
 	turn  atomic.Int64 // grows whenever a remembered refusal may be wrong
 	used  atomic.Int64 // milliseconds of the last look
 
-	dead  atomic.Bool  // taken out of the registry
+	dead atomic.Bool // taken out of the registry
 
 	mu    sync.Mutex // one refill at a time; guards what follows
 	since int64      // milliseconds: when the last lease was made

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"html/template"
+	"slices"
 	"time"
 
 	"github.com/souk-market/souk/console/market"
@@ -122,6 +123,7 @@ type Home struct {
 	Chosen     bool    `json:"chosen"`
 	Campaign   []Card  `json:"campaign"`
 	Categories []Group `json:"categories"`
+	Quick      []Sub   `json:"-"` // the fullest categories, below the search box
 }
 
 // Group is a category of the first level with those below it.
@@ -174,6 +176,7 @@ func (p *Plugin) home(c *web.Ctx) (web.View, error) {
 	if h.Categories, h.Products, err = p.groups(c); err != nil {
 		return web.View{}, err
 	}
+	h.Quick = fullest(h.Categories, 7)
 	placed := func(slot string, most int) ([]Card, error) {
 		list, err := many(c, p.db.Read(), `WHERE open = 1 AND id IN (SELECT product FROM catalog_placement WHERE slot = ?) ORDER BY moved DESC LIMIT ?`, slot, most)
 		if err != nil {
@@ -217,6 +220,20 @@ func (p *Plugin) home(c *web.Ctx) (web.View, error) {
 		return web.View{}, err
 	}
 	return web.View{Page: "catalog/home", Title: c.T("catalog.home_title"), Data: h}, nil
+}
+
+// fullest are the categories of the second level with the most products.
+func fullest(groups []Group, most int) []Sub {
+	var subs []Sub
+	for _, g := range groups {
+		for _, s := range g.Subs {
+			if s.Count > 0 {
+				subs = append(subs, s)
+			}
+		}
+	}
+	slices.SortStableFunc(subs, func(a, b Sub) int { return b.Count - a.Count })
+	return subs[:min(len(subs), most)]
 }
 
 // Categories is the list of all categories.

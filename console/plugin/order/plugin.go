@@ -103,7 +103,7 @@ func (p *Plugin) Listen(b *event.Bus) { event.On(b, "plugin.order", p.settled) }
 
 // Work closes orders that nobody paid for in time (UNP-03).
 func (p *Plugin) Work(ctx context.Context) error {
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		if err := p.lapse(ctx); err != nil && ctx.Err() == nil {

@@ -108,7 +108,12 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 }
 
 // spark is a small line without axes, on its own scale; nothing where there was nothing.
-func spark(values []int64) template.HTML {
+func spark(values []int64) template.HTML { return sparkline(values, 76, 20) }
+
+// sparkWide is the same for a card's whole width.
+func sparkWide(values []int64) template.HTML { return sparkline(values, 420, 48) }
+
+func sparkline(values []int64, w, h float64) template.HTML {
 	var most, sum int64
 	for _, v := range values {
 		most = max(most, v)
@@ -117,7 +122,6 @@ func spark(values []int64) template.HTML {
 	if sum == 0 || len(values) < 2 {
 		return ""
 	}
-	const w, h = 76.0, 20.0
 	var line strings.Builder
 	var x, y float64
 	for i, v := range values {
@@ -125,8 +129,8 @@ func spark(values []int64) template.HTML {
 		y = 2 + (h-4)*(1-float64(v)/float64(most))
 		fmt.Fprintf(&line, "%.1f,%.1f ", x, y)
 	}
-	return template.HTML(fmt.Sprintf(`<svg class="spark" viewBox="0 0 76 20" width="76" height="20" aria-hidden="true"><polygon points="1,19 %s%.1f,19"/><polyline points="%s"/><circle cx="%.1f" cy="%.1f" r="1.8"/></svg>`,
-		line.String(), x, line.String(), x, y))
+	return template.HTML(fmt.Sprintf(`<svg class="spark" viewBox="0 0 %g %g" width="%g" height="%g" aria-hidden="true"><polygon points="1,%g %s%.1f,%g"/><polyline points="%s"/><circle cx="%.1f" cy="%.1f" r="1.8"/></svg>`,
+		w, h, w, h, h-1, line.String(), x, h-1, line.String(), x, y))
 }
 
 // usageBar is a track filled from the left, one segment for each part in the order in

@@ -1,0 +1,160 @@
+package quota_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/gateway/gate"
+)
+
+// TestMain runs the test binary as a node that calls until it is killed, when asked to.
+func TestMain(m *testing.M) {
+	if folder := os.Getenv("SOUK_QUOTA_NODE"); folder != "" {
+		spendUntilKilled(folder)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// spendUntilKilled charges calls on four goroutines and says each that was charged, as an
+// answer would: after Settle has returned.
+func spendUntilKilled(folder string) {
+	n := start(panicky{}, folder)
+	var out sync.Mutex
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				h, err := n.Reserve(app, product)
+				if errors.Is(err, gate.QuotaExhausted) {
+					return
+				}
+				if err != nil {
+					panic(err)
+				}
+				if (i+g)%7 == 0 {
+					n.Void(h) // the seller failed
+					continue
+				}
+				if err := n.Settle(h, record(h)); err != nil {
+					panic(err)
+				}
+				out.Lock()
+				fmt.Printf("%s %d\n", h.Package, h.Serial)
+				out.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	n.close()
+}
+
+// panicky is a testing.TB for a process that is no test.
+type panicky struct{ testing.TB }
+
+func (panicky) Helper()           {}
+func (panicky) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+func (panicky) Error(args ...any) { panic(fmt.Sprint(args...)) }
+
+// Killing the process with SIGKILL at any moment loses no call that was answered, charges
+// none twice, and never more than was granted; in the end each unit was used (M1, M2, M7).
+func TestKill(t *testing.T) {
+	folder := t.TempDir()
+	const granted = 30_000
+	n := start(t, folder)
+	n.grant(true)
+	n.pack("pkg_a", granted, noon, time.Time{})
+	n.close()
+	replied := map[string]int{}
+	kills := 0
+	for ; ; kills++ {
+		if kills > 60 {
+			t.Fatal("it makes no progress")
+		}
+		done, said := killOne(t, folder, time.Duration(20+kills*7%60)*time.Millisecond)
+		for _, s := range said {
+			replied[s]++
+		}
+		if done {
+			break
+		}
+	}
+	n = start(t, folder)
+	defer n.close()
+	for s, times := range replied {
+		if times > 1 {
+			t.Fatalf("%s was answered %d times", s, times)
+		}
+	}
+	var charged int64
+	rows, err := n.db.Read().Query(t.Context(), `SELECT package || ' ' || serial FROM gw_usage`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	inLedger := map[string]bool{}
+	for rows.Next() {
+		var s string
+		if err := rows.Scan(&s); err != nil {
+			t.Fatal(err)
+		}
+		inLedger[s] = true
+		charged++
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	for s := range replied {
+		if !inLedger[s] {
+			t.Fatalf("%s was answered and is not in the ledger", s)
+		}
+	}
+	// A kill between the record and the answer charges at most one call of each goroutine.
+	if charged != granted || int64(len(replied)) > charged || charged-int64(len(replied)) > int64(4*kills) {
+		t.Errorf("granted %d, charged %d, answered %d, %d kills", granted, charged, len(replied), kills)
+	}
+	n.sound(charged)
+	t.Logf("%d kills, %d charged, %d answered", kills, charged, len(replied))
+}
+
+// killOne runs a node for a while after its first answer and kills it; done is true if
+// the package was used up before.
+func killOne(t *testing.T, folder string, after time.Duration) (done bool, said []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), "SOUK_QUOTA_NODE="+folder)
+	cmd.Stderr = os.Stderr
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var timer *time.Timer
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		if timer == nil {
+			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
+		}
+		if f := strings.Fields(lines.Text()); len(f) == 2 {
+			said = append(said, lines.Text())
+		}
+	}
+	err = cmd.Wait()
+	if timer != nil {
+		timer.Stop()
+	}
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != -1) {
+		t.Fatal(err)
+	}
+	return err == nil, said
+}
