@@ -133,7 +133,7 @@ func TestGalleryInABrowser(t *testing.T) {
 
 func ask(t *testing.T, ctx context.Context, axe string) []finding {
 	if err := chromedp.Do(ctx, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Evaluate[any](axe + "; 1")(ctx, target)
+		_, err := chromedp.Evaluate[any](axe+"; 1")(ctx, target)
 		return chromedp.Void{}, err
 	}); err != nil {
 		t.Fatal(err)

@@ -80,6 +80,28 @@ func money(f market.Fen) template.HTML {
 	return template.HTML(fmt.Sprintf(`<data class="money" value="%s">%s¥%s.%02d</data>`, f.Yuan(), sign, whole, f%100))
 }
 
+// former is a price that no longer holds: struck through, and said to be former.
+func (s *Set) former(lang string, f market.Fen) template.HTML {
+	return template.HTML(`<s class="was"><span class="vh">` + template.HTMLEscapeString(s.T(lang, "part.former_price")) + ` </span>` + string(money(f)) + `</s>`)
+}
+
+// stars are five, filled up to the score. The figure beside them is the information, so a
+// reader hears that and not the drawing.
+func stars(score float64) template.HTML {
+	const star = `M10 2.2l2.4 5 5.4.7-4 3.8 1 5.4-4.8-2.6-4.8 2.6 1-5.4-4-3.8 5.4-.7z`
+	var b strings.Builder
+	b.WriteString(`<svg class="stars" viewBox="0 0 100 20" aria-hidden="true">`)
+	for i := range 5 {
+		class := ""
+		if float64(i)+0.5 > score {
+			class = ` class="off"`
+		}
+		fmt.Fprintf(&b, `<path%s transform="translate(%d 0)" d="%s"/>`, class, 20*i, star)
+	}
+	b.WriteString(`</svg>`)
+	return template.HTML(b.String())
+}
+
 // unitPrice has up to four decimals, at least two.
 func unitPrice(yuan float64) string {
 	s := strconv.FormatFloat(yuan, 'f', 4, 64)

@@ -26,7 +26,7 @@ import (
 	"time"
 )
 
-//go:embed layout part static words
+//go:embed layout part page static words
 var files embed.FS
 
 // Languages are the languages of the pages.
@@ -54,8 +54,9 @@ type Frame struct {
 	Nav        []NavGroup
 	RoleSwitch []NavItem
 	Crumbs     []Crumb
-	Search     string // the word in the header's search box
-	Sandbox    bool   // no money moves
+	Extras     []NavItem // what plug-ins add to the header: an icon, its name, how many wait
+	Search     string    // the word in the header's search box
+	Sandbox    bool      // no money moves
 	Flash      *Flash
 	Faults     []Fault // of the form that comes back
 	Data       any
@@ -110,7 +111,7 @@ type Set struct {
 // page uses and no file has, and a word that one language has and the other has not.
 func New(zone *time.Location, sources ...Source) (*Set, error) {
 	s := &Set{pages: map[string]*template.Template{}, words: map[string]map[string]string{}}
-	own := Source{Name: "page", Pages: folder("part"), Words: folder("words")}
+	own := Source{Name: "page", Pages: folder("page"), Words: folder("words")}
 	for _, lang := range Languages {
 		s.words[lang] = map[string]string{}
 		for _, src := range append([]Source{own}, sources...) {
@@ -129,7 +130,7 @@ func New(zone *time.Location, sources ...Source) (*Set, error) {
 				return nil, err
 			}
 		}
-		for _, src := range sources {
+		for _, src := range append([]Source{own}, sources...) {
 			if src.Pages == nil {
 				continue
 			}
