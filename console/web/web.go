@@ -87,6 +87,7 @@ func New(c Config) *Server {
 	s.app.Get("/static/:name", s.static)
 	s.app.Get("/favicon.ico", func(f *fiber.Ctx) error { return f.Redirect(page.Asset("favicon.svg"), fiber.StatusMovedPermanently) })
 	s.app.Post("/prefs", s.prefs)
+	s.own()
 	return s
 }
 
