@@ -28,10 +28,11 @@ type role struct {
 }
 
 const halves = `
-The halves share the databases of one data folder, so both run on one machine,
-with the same --data. The console half writes what it sells into the gateway's
-ledger; a gateway half that runs beside it reads changes made by another
-process only when it starts. For one machine, 'souk serve' is what you want.`
+The halves share the databases of one data folder, so both run on one machine
+with the same --data, and with addresses of --ops that differ. What the console
+sells reaches the gateway within a second; what the gateway counts reaches the
+console when it is booked, a moment after the call. For one machine without
+other needs, 'souk serve' is what you want.`
 
 func serveCommand(r role) *cobra.Command {
 	var s settings

@@ -231,7 +231,7 @@ func clearFolder(folder string) error {
 	}
 	for _, e := range there {
 		name := e.Name()
-		ours := strings.HasPrefix(name, house.GatewayFile) || strings.HasPrefix(name, house.ConsoleFile) || name == house.KeyFile
+		ours := strings.HasPrefix(name, house.GatewayFile) || strings.HasPrefix(name, house.ConsoleFile) || name == house.KeyFile || name == house.NodeFolder
 		if ours {
 			if err := os.RemoveAll(filepath.Join(folder, name)); err != nil {
 				return err

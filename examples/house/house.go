@@ -26,6 +26,9 @@ import (
 	"github.com/souk-market/souk/console"
 	"github.com/souk-market/souk/console/market"
 	"github.com/souk-market/souk/gateway"
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/ledger"
+	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/gateway/storage"
 	"github.com/souk-market/souk/gateway/storage/sqlite"
 )
@@ -35,6 +38,9 @@ const (
 	GatewayFile = "gateway.db"
 	ConsoleFile = "console.db"
 )
+
+// NodeFolder is where, in a data folder, the gateway's process keeps what is its own.
+const NodeFolder = "node"
 
 // Options are what a house is made of. Folder is needed, and one address at least.
 type Options struct {
@@ -63,7 +69,10 @@ type House struct {
 
 	log       *zap.Logger
 	databases []*storage.DB
-	gateway   *gateway.Server
+	gateway   *gateway.Server // nil on a console node
+	plane     control.Plane
+	inner     http.Handler // of the inner listener
+	unwatch   context.CancelFunc
 	console   *console.Console
 	ops       *http.Server
 	serving   sync.WaitGroup
@@ -110,7 +119,11 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 		return h, err
 	}
 	h.GatewayURL, h.ConsoleURL, h.OpsURL = reached(o.GatewayPublic, gatewayAt), reached(o.Public, consoleAt), reached("", opsAt)
-	if err := h.openGateway(ctx, o); err != nil {
+	open := h.openGateway
+	if gatewayAt == nil {
+		open = h.openLedger
+	}
+	if err := open(ctx, o); err != nil {
 		return h, err
 	}
 	if consoleAt != nil {
@@ -165,12 +178,40 @@ func (h *House) openGateway(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	g, err := gateway.New(ctx, gateway.Options{DB: db, Folder: o.Folder, MasterKey: derive(o.MasterKey, "gateway"),
+	h.gateway, err = gateway.New(ctx, gateway.Options{DB: db, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
+	if err != nil {
+		h.gateway = nil
+		return fmt.Errorf("gateway: %w", err)
+	}
+	h.plane, h.inner = h.gateway.Plane(), h.gateway.Ops()
+	return nil
+}
+
+// openLedger opens what a console needs where the gateway is another process: the ledger
+// without the half that spends.
+//
+// Why: who spends first gives back what its node's former process had leased. Two of them
+// on one database would hand out the same calls twice.
+func (h *House) openLedger(ctx context.Context, o Options) error {
+	db, err := h.database(o.Folder, GatewayFile)
+	if err != nil {
+		return err
+	}
+	l, err := ledger.Open(ctx, ledger.Options{DB: db, MasterKey: derive(o.MasterKey, "gateway"), Now: o.Now, Log: o.Log.Named("ledger")})
 	if err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
-	h.gateway = g
+	watch, stop := context.WithCancel(context.WithoutCancel(ctx))
+	h.unwatch = stop
+	h.serving.Go(func() { l.Watch(watch) })
+	h.plane, h.inner = l, ops.Handler(ops.NewMeter(), func(ctx context.Context) []string {
+		var one int
+		if err := db.Read().QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
+			return []string{"the database does not answer"}
+		}
+		return nil
+	})
 	return nil
 }
 
@@ -179,7 +220,7 @@ func (h *House) openConsole(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	c, err := console.New(ctx, console.Config{DB: db, Gateway: h.gateway.Plane(), Secret: derive(o.MasterKey, "console"),
+	c, err := console.New(ctx, console.Config{DB: db, Gateway: h.plane, Secret: derive(o.MasterKey, "console"),
 		Log: o.Log.Named("console"), Now: o.Now, Zone: o.Zone, Public: o.Public, GatewayAddress: h.GatewayURL, Suffix: o.Suffix,
 		SharedDomains: o.SharedDomains, AllowPrivateUpstreams: o.AllowPrivateUpstreams, Without: o.Without})
 	if err != nil {
@@ -199,7 +240,7 @@ func (h *House) serve(gatewayAt, consoleAt, opsAt net.Listener) {
 		h.console.Start(consoleAt)
 	}
 	if opsAt != nil {
-		h.ops = &http.Server{Handler: h.gateway.Ops(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
+		h.ops = &http.Server{Handler: h.inner, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 		h.serving.Go(func() { h.end("inner listener", h.ops.Serve(opsAt)) })
 	}
 }
@@ -221,7 +262,7 @@ func (h *House) Failed() <-chan error { return h.failed }
 // Console is the running console; nil on a gateway node.
 func (h *House) Console() *console.Console { return h.console }
 
-// Gateway is the running gateway; on a console node only its ledger is in use.
+// Gateway is the running gateway; nil on a console node.
 func (h *House) Gateway() *gateway.Server { return h.gateway }
 
 // SetUpToken lets the first operator in once; empty if there is one, or no console here.
@@ -252,6 +293,9 @@ func (h *House) Close(ctx context.Context) error {
 	}
 	if h.ops != nil {
 		errs = append(errs, h.ops.Shutdown(ctx))
+	}
+	if h.unwatch != nil {
+		h.unwatch()
 	}
 	h.serving.Wait()
 	for _, db := range h.databases {

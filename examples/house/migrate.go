@@ -36,7 +36,7 @@ func Migrate(ctx context.Context, o Options) ([]Step, error) {
 		o.MasterKey, err = key(o.Folder)
 	}
 	if err == nil {
-		err = h.openGateway(ctx, o)
+		err = h.openLedger(ctx, o)
 	}
 	if err == nil {
 		err = h.openConsole(ctx, o)
