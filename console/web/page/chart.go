@@ -95,7 +95,7 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 			fmt.Fprintf(&b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1.5"/>`, part.class, x, y(base)-height, bw, height)
 			base += part.n
 		}
-		if last := i == len(list)-1; last || i%every == 0 && i+every/2 < len(list) {
+		if last := i == len(list)-1; last || i%every == 0 && len(list)-1-i >= every {
 			anchor, tx := "middle", x+bw/2
 			if last {
 				anchor, tx = "end", w-right

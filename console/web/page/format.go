@@ -37,6 +37,8 @@ func toInt(n any) int64 {
 	switch v := n.(type) {
 	case int:
 		return int64(v)
+	case int32:
+		return int64(v)
 	case int64:
 		return v
 	case market.Fen:

@@ -22,37 +22,49 @@ func (s *Set) funcs(lang string, zone *time.Location) template.FuncMap {
 		}
 	}
 	return template.FuncMap{
-		"t":         func(key string, args ...any) string { return s.T(lang, key, args...) },
-		"tn":        func(key string, n any, args ...any) string { return s.N(lang, key, toInt(n), args...) },
-		"lang":      func() string { return lang },
-		"text":      func(t market.Text) string { return t.In(lang) },
-		"other":     other(lang),
-		"num":       number,
-		"grouped":   func(n any) string { return Grouped(toInt(n)) },
-		"large":     func(n any) Figure { f, u := large(lang, toInt(n)); return Figure{f, u} },
-		"money":     money,
-		"former":    func(f market.Fen) template.HTML { return s.former(lang, f) },
-		"stars":     stars,
-		"code":      code,
-		"yuan":      func(f market.Fen) string { return f.Yuan() },
-		"unit":      unitPrice,
-		"share":     func(a, b any) string { return share(toInt(a), toInt(b)) },
-		"percent":   percent,
-		"millis":    millis,
-		"date":      when("2006-01-02"),
-		"datetime":  when("2006-01-02 15:04:05"),
-		"clock":     when("15:04:05"),
-		"ago":       func(now time.Time, v any) template.HTML { return s.ago(lang, zone, now, v) },
-		"icon":      icon,
-		"asset":     Asset,
-		"dict":      dict,
-		"list":      func(v ...any) []any { return v },
-		"plus":      func(a, b int) int { return a + b },
-		"minus":     func(a, b int64) int64 { return a - b },
-		"upto":      func(n int) []int { return make([]int, max(0, n)) },
-		"contains":  strings.Contains,
-		"with_":     withQuery,
-		"usagebar":  func(total int64, parts ...int64) template.HTML { return usageBar(total, parts...) },
+		"t":        func(key string, args ...any) string { return s.T(lang, key, args...) },
+		"tn":       func(key string, n any, args ...any) string { return s.N(lang, key, toInt(n), args...) },
+		"lang":     func() string { return lang },
+		"text":     func(t market.Text) string { return t.In(lang) },
+		"other":    other(lang),
+		"num":      number,
+		"grouped":  func(n any) string { return Grouped(toInt(n)) },
+		"large":    func(n any) Figure { f, u := large(lang, toInt(n)); return Figure{f, u} },
+		"money":    money,
+		"former":   func(f market.Fen) template.HTML { return s.former(lang, f) },
+		"stars":    stars,
+		"code":     code,
+		"yuan":     func(f market.Fen) string { return f.Yuan() },
+		"unit":     unitPrice,
+		"share":    func(a, b any) string { return share(toInt(a), toInt(b)) },
+		"percent":  percent,
+		"millis":   millis,
+		"date":     when("2006-01-02"),
+		"datetime": when("2006-01-02 15:04:05"),
+		"clock":    when("15:04:05"),
+		"ago":      func(now time.Time, v any) template.HTML { return s.ago(lang, zone, now, v) },
+		"icon":     icon,
+		"asset":    Asset,
+		"dict":     dict,
+		"list":     func(v ...any) []any { return v },
+		"plus":     func(a, b int) int { return a + b },
+		"minus":    func(a, b any) int64 { return toInt(a) - toInt(b) },
+		"upto":     func(n int) []int { return make([]int, max(0, n)) },
+		"contains": strings.Contains,
+		"with_":    withQuery,
+		"usagebar": func(total any, parts ...any) template.HTML {
+			var used []int64
+			for _, p := range parts {
+				if list, ok := p.([]any); ok { // the parts of several packages, as a list
+					for _, x := range list {
+						used = append(used, toInt(x))
+					}
+					continue
+				}
+				used = append(used, toInt(p))
+			}
+			return usageBar(toInt(total), used...)
+		},
 		"spark":     spark,
 		"sparkwide": sparkWide,
 		"chart": func(b []Bar, label string) template.HTML {
