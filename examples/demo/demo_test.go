@@ -31,8 +31,9 @@ func stop(t *testing.T, m *demo.Market) {
 	}
 }
 
-// call calls the gateway as the demo's app, by AppCode.
-func call(t *testing.T, m *demo.Market, method, path string) (*http.Response, demo.Echo) {
+// call calls the gateway as the demo's app, by AppCode, and gives the status with the
+// reason of a refusal.
+func call(t *testing.T, m *demo.Market, method, path string) (status int, why string, e demo.Echo) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, m.Ready.Gateway+path, nil)
 	if err != nil {
@@ -44,11 +45,8 @@ func call(t *testing.T, m *demo.Market, method, path string) (*http.Response, de
 		t.Fatal(err)
 	}
 	defer w.Body.Close()
-	var e demo.Echo
-	if method != http.MethodHead {
-		_ = json.NewDecoder(w.Body).Decode(&e) // a refusal has no echo
-	}
-	return w, e
+	_ = json.NewDecoder(w.Body).Decode(&e) // a refusal has no echo
+	return w.StatusCode, w.Header.Get("X-Ca-Error-Message"), e
 }
 
 func TestDemoKeepsItsDataBetweenRuns(t *testing.T) {
@@ -74,8 +72,8 @@ func TestDemoKeepsItsDataBetweenRuns(t *testing.T) {
 	if len(want) > 0 {
 		t.Errorf("the app may not call %v", want)
 	}
-	if w, e := call(t, first, http.MethodGet, "/accept/get?a=b&AppCode=x"); w.StatusCode != http.StatusOK || e.Target != "/accept/get?a=b" {
-		t.Errorf("status %d, the seller saw %q", w.StatusCode, e.Target)
+	if status, why, e := call(t, first, http.MethodGet, "/accept/get?a=b&AppCode=x"); status != http.StatusOK || e.Target != "/accept/get?a=b" {
+		t.Errorf("status %d %s, the seller saw %q", status, why, e.Target)
 	}
 	stop(t, first)
 
@@ -83,8 +81,8 @@ func TestDemoKeepsItsDataBetweenRuns(t *testing.T) {
 	if again.Ready.App != r.App || again.Ready.Accounts[0] != r.Accounts[0] {
 		t.Error("the second run has another app or buyer")
 	}
-	if w, _ := call(t, again, http.MethodGet, "/accept/get/7"); w.StatusCode != http.StatusOK {
-		t.Errorf("status %d after a restart: %s", w.StatusCode, w.Header.Get("X-Ca-Error-Message"))
+	if status, why, _ := call(t, again, http.MethodGet, "/accept/get/7"); status != http.StatusOK {
+		t.Errorf("status %d after a restart: %s", status, why)
 	}
 	used := int64(0)
 	for _, p := range again.Ready.Packages {
