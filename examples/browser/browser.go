@@ -44,23 +44,28 @@ func Open(base, lang, theme string, width int64, axe, profile, shots string) (*T
 		stop()
 		return nil, nil, fmt.Errorf("start Chromium: %w", err)
 	}
-	if theme != "" {
-		if err := t.Go("/"); err != nil {
+	if theme == "dark" {
+		if err := t.dark(); err != nil {
 			stop()
 			return nil, nil, err
 		}
-		if theme == "dark" {
-			if err := t.Click(`form.prefs button[name=theme]`); err != nil {
-				stop()
-				return nil, nil, err
-			}
-			if err := t.Until("the dark theme", `document.documentElement.className === "dark"`); err != nil {
-				stop()
-				return nil, nil, err
-			}
-		}
 	}
 	return t, stop, nil
+}
+
+// dark chooses the dark theme as its button does, which a phone keeps in a drawer.
+func (t *Tab) dark() error {
+	if err := t.Go("/"); err != nil {
+		return err
+	}
+	_, err := t.Value(`fetch("/prefs", {method: "POST", body: new URLSearchParams({theme: "dark", back: "/", csrf: document.querySelector("meta[name=csrf]").content})}).then(r => String(r.status))`)
+	if err != nil {
+		return err
+	}
+	if err := t.Go("/"); err != nil {
+		return err
+	}
+	return t.Until("the dark theme", `document.documentElement.className === "dark"`)
 }
 
 // Go opens a page of the market.
@@ -157,6 +162,9 @@ func (t *Tab) Value(expression string) (string, error) {
 func (t *Tab) Look(name string) error {
 	ctx, cancel := context.WithTimeout(t.ctx, patience)
 	defer cancel()
+	if err := t.Until("a whole page", `document.readyState === "complete" && document.body && document.querySelector("main")`); err != nil {
+		return err
+	}
 	over, err := chromedp.Run(ctx, chromedp.Evaluate[bool](`document.documentElement.scrollWidth > document.documentElement.clientWidth`))
 	if err != nil {
 		return err

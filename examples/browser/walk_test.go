@@ -258,7 +258,7 @@ func publishAnother(t *testing.T, m *demo.Market, s speech) {
 	op.must(op.At("/operator/reviews/prd_"))
 	op.look("review")
 	op.must(op.Click("form[action$='/approve'] button"))
-	op.must(op.At("/operator/reviews"))
+	op.must(op.Until("the queue", `location.pathname === "/operator/reviews" && document.readyState === "complete"`))
 	op.look("reviews-empty")
 	op.must(op.Go("/products?q=" + strings.ReplaceAll(title, " ", "+")))
 	op.must(op.Sees(title))
