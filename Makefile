@@ -32,8 +32,9 @@ race: ## all tests with the race detector, ten times
 
 check: lint arrows tidy generated ## what CI runs beside the tests: format, vet, lint, arrows, go.mod, generated files
 
-bench: ## benchmarks
+bench: ## benchmarks, and the gateway beside a bare proxy
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./signer/... ./gateway/... ./console/... ./sdkgen/...
+	$(GO) test -run '^$$' -bench . -benchtime 3s ./examples/bench
 
 golden: ## rewrite golden files; look at the difference
 	$(GO) test ./sdkgen/lang/... -update

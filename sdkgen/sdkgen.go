@@ -140,7 +140,7 @@ func Zip(w io.Writer, files []File) error {
 		h := &zip.FileHeader{Name: f.Name, Method: zip.Deflate}
 		h.SetMode(0o644)
 		// The earliest date that the format has, set by hand: Modified would add a field.
-		h.ModifiedDate = 1<<5 | 1
+		h.ModifiedDate = 1<<5 | 1 //nolint:staticcheck // see above
 		h.Modified = time.Time{}
 		to, err := z.CreateHeader(h)
 		if err != nil {

@@ -35,7 +35,7 @@ func (l *Ledger) Balances(ctx context.Context, ids ...control.GrantID) ([]contro
 			b := control.Balance{Grant: id}
 			var start, until, last int64
 			if err := rows.Scan(&b.Package, &b.Total, &b.Used, &start, &until, &b.Live, &last); err != nil {
-				_ = rows.Close() // the scan's error says more
+				_ = rows.Close() //nolint:sqlclosecheck // in a loop; the scan's error says more
 				return nil, err
 			}
 			if l.held != nil {

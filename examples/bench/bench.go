@@ -1,0 +1,6 @@
+// Package bench measures what the whole gateway costs: a call through it beside the same
+// call through a bare proxy of the same HTTP library that checks and counts nothing. The
+// two take turns in short blocks, so that a machine that slows down slows both.
+//
+// What single rooms cost is measured in their own timing tests.
+package bench
