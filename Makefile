@@ -48,11 +48,13 @@ sdk: ## generate and test every SDK whose language is installed
 fmt: ## format all Go files
 	gofmt -w $$(git ls-files '*.go')
 
-# The browser walk needs a browser and fonts, the Python SDK a Python.
+# The browser walk needs a browser and fonts, the Python SDK a Python, the race detector a
+# C compiler.
 setup:
 	@missing=; \
 	command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || missing="$$missing chromium"; \
 	command -v python3 >/dev/null || missing="$$missing python3"; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
 	[ -n "$$(fc-list :lang=zh 2>/dev/null | head -n 1)" ] || missing="$$missing fontconfig fonts-noto-cjk"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -71,7 +73,7 @@ $(LINT):
 	GOBIN=$(TOOLS) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_AT)
 
 arrows:
-	$(GO) test -count=1 ./console/standard
+	$(GO) test -count=1 -run 'Arrows|Explained' ./console/standard
 
 tidy:
 	$(GO) mod tidy -diff
