@@ -110,6 +110,9 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 // spark is a small line without axes, on its own scale; nothing where there was nothing.
 func spark(values []int64) template.HTML { return sparkline(values, 76, 20) }
 
+// sparkMid is the same for a stat.
+func sparkMid(values []int64) template.HTML { return sparkline(values, 152, 24) }
+
 // sparkWide is the same for a card's whole width.
 func sparkWide(values []int64) template.HTML { return sparkline(values, 420, 48) }
 

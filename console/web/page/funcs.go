@@ -66,6 +66,7 @@ func (s *Set) funcs(lang string, zone *time.Location) template.FuncMap {
 			return usageBar(toInt(total), used...)
 		},
 		"spark":     spark,
+		"sparkmid":  sparkMid,
 		"sparkwide": sparkWide,
 		"chart": func(b []Bar, label string) template.HTML {
 			return s.chart(lang, zone, b, label, 680, 220, "chart-wide") + s.chart(lang, zone, b[max(0, len(b)-14):], label, 320, 200, "chart-phone")

@@ -47,7 +47,7 @@ var icons = map[string]string{
 	"plus":   `<path d="M10 4v12M4 10h12"/>`,
 	"minus":  `<path d="M4 10h12"/>`,
 	"x":      `<path d="m5 5 10 10M15 5 5 15"/>`,
-	"dots":   `<path d="M4.5 10h.01M10 10h.01M15.5 10h.01"/>`,
+	"dots":   `<path stroke-width="2.4" d="M4.5 10h.01M10 10h.01M15.5 10h.01"/>`,
 	"filter": `<path d="M3 5.5h14M5.5 10h9M8.5 14.5h3"/>`,
 	"coin":   `<circle cx="10" cy="10" r="6.8"/><path d="m7 6 3 4 3-4M10 10v4.5M7.5 10.5h5M7.5 12.5h5"/>`,
 	"tkt":    `<path d="M3 5.5h14v3a1.6 1.6 0 0 0 0 3v3H3v-3a1.6 1.6 0 0 0 0-3zM12 5.5v9"/>`,
