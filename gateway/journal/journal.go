@@ -173,6 +173,16 @@ func (j *Journal) Settle(lease int64, r *control.CallRecord) error {
 	return nil
 }
 
+// Err says why charged calls cannot be written down; nil: they can.
+func (j *Journal) Err() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.pending) >= pendingMax {
+		return ErrFull
+	}
+	return j.broken
+}
+
 // Note writes down a call that cost nothing. It never waits; what does not fit is dropped.
 func (j *Journal) Note(r *control.CallRecord) {
 	j.mu.Lock()

@@ -126,7 +126,7 @@ func (l *Ledger) CreateApp(ctx context.Context, a control.App) (control.Credenti
 		return control.Credentials{}, err
 	}
 	if made {
-		if err := l.follow(ctx); err != nil {
+		if err := l.follow(context.WithoutCancel(ctx)); err != nil {
 			return control.Credentials{}, err
 		}
 	}
@@ -186,7 +186,7 @@ func (l *Ledger) reset(ctx context.Context, id control.AppID, f func(*storage.Tx
 	if err != nil {
 		return control.Credentials{}, err
 	}
-	if err := l.follow(ctx); err != nil {
+	if err := l.follow(context.WithoutCancel(ctx)); err != nil {
 		return control.Credentials{}, err
 	}
 	return l.Credentials(ctx, id)

@@ -33,7 +33,8 @@ func (l *Ledger) Apply(ctx context.Context, changes ...control.Change) error {
 	if err != nil {
 		return err
 	}
-	return l.follow(ctx)
+	// It is true now: a caller who stops waiting must not be told that it is not.
+	return l.follow(context.WithoutCancel(ctx))
 }
 
 // check refuses a change that contradicts itself.

@@ -28,7 +28,9 @@ type Lease struct {
 	Grant   control.GrantID
 	Package control.PackageID
 	Lo, Hi  int64 // serials Lo to Hi-1
-	Until   int64 // end of the package in milliseconds; 0: none
+	// Until is when the range may be spent no longer, in milliseconds: the package is over,
+	// or one that is used before it has begun. 0: never.
+	Until int64
 }
 
 // Credit is units of a lease that came back: they were reserved and not charged, or never
@@ -150,6 +152,9 @@ func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product c
 		if err != nil {
 			return err
 		}
+		if err := untilAnotherBegins(ctx, tx, grant, now, &out); err != nil {
+			return err
+		}
 		size := max(1, min(want, available/2))
 		n2, err := tx.Exec(ctx, `UPDATE gw_package SET next = next + ? WHERE id = ? AND next = ?`, size, out.Package, next)
 		if err != nil {
@@ -164,6 +169,20 @@ func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product c
 		return err
 	})
 	return out, v, err
+}
+
+// untilAnotherBegins shortens the life of a range to the moment at which a package begins
+// that is used before the range's own; otherwise an open range would outlive the order of
+// deduction.
+func untilAnotherBegins(ctx context.Context, q storage.Queryer, grant control.GrantID, now int64, out *Lease) error {
+	var begins int64
+	err := q.QueryRow(ctx, `SELECT COALESCE(MIN(start), 0) FROM gw_package
+		WHERE grant_id = ? AND live = 1 AND start > ? AND until > 0 AND (? = 0 OR until < ?) AND next < granted + credited`,
+		grant, now, out.Until, out.Until).Scan(&begins)
+	if begins > 0 && (out.Until == 0 || begins < out.Until) {
+		out.Until = begins
+	}
+	return err
 }
 
 // findGrant prefers a live one.

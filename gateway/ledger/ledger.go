@@ -124,8 +124,17 @@ func (l *Ledger) OnGrant(f func(control.AppID, control.ProductID)) {
 	l.onGrant = append(l.onGrant, f)
 }
 
-// pollEvery is how long a change made by another process may stay unseen.
-const pollEvery = time.Second
+// Writable reports whether the database takes a write now.
+func (l *Ledger) Writable(ctx context.Context) error {
+	return l.db.Tx(ctx, func(tx *storage.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE gw_meta SET value = value WHERE name = 'key'`)
+		return err
+	})
+}
+
+// pollEvery is how long a change made by another process may stay unseen. Half of the
+// second that is promised, so that reading it fits in.
+const pollEvery = 500 * time.Millisecond
 
 // Watch follows the feed until the context ends, for changes that other processes made.
 func (l *Ledger) Watch(ctx context.Context) {
