@@ -120,7 +120,7 @@ var upperUUID = regexp.MustCompile(`^[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB]
 // every refusal has. F6 to F9, S4, S5.
 func TestHostileHeads(t *testing.T) {
 	seller := script(t, always(ok200))
-	h := open(t, noon, Options{})
+	h := at(t, noon, Options{})
 	h.everything("api.test", seller.addr, func(r *control.Route) { r.MaxBody = 100 })
 	for _, c := range []struct {
 		name, raw, code string
@@ -189,7 +189,7 @@ func TestHostileHeads(t *testing.T) {
 // A body that nobody read is never the next request. F1, F2.
 func TestUnreadBodyIsNoRequest(t *testing.T) {
 	seller := script(t, always(ok200))
-	h := open(t, noon, Options{})
+	h := at(t, noon, Options{})
 	h.everything("api.test", seller.addr, nil)
 	inner := "GET /stolen HTTP/1.1\r\n" + paid + "\r\n"
 	for _, pad := range []int{0, 8 << 10, 300 << 10} {
@@ -214,7 +214,7 @@ func TestUnreadBodyIsNoRequest(t *testing.T) {
 func TestSellerGetsTheCallAsItCame(t *testing.T) {
 	seller := script(t, always("HTTP/1.1 200 Fine\r\nx-lower: 1\r\nX-Two: a\r\nX-Two: b\r\nSet-Cookie: a=1\r\nSet-Cookie: a=2\r\n"+
 		"Connection: x-hop\r\nX-Hop: 1\r\nX-Ca-Request-Id: forged\r\nX-Ca-Error-Code: B403MQ\r\nx_ca_error_message: forged\r\nContent-Length: 2\r\n\r\nok"))
-	h := open(t, noon, Options{})
+	h := at(t, noon, Options{})
 	h.everything("api.test", seller.addr+"/base", nil)
 	all := string(h.send(t, []byte("POST //x%2Fy;v=1/a%20b?b=2&&a=1&AppCode=code&c=%zz HTTP/1.1\r\nhost: API.test:8080\r\nx-b: 1\r\nX-A: 2\r\nx-a: 3\r\n"+
 		"Cookie: a=1\r\nCookie: b=2\r\nConnection: x-b, keep-alive\r\nTE: trailers\r\nX_Forwarded_For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\n"+
@@ -243,7 +243,7 @@ func TestSellerGetsTheCallAsItCame(t *testing.T) {
 
 func TestTargetsPassVerbatim(t *testing.T) {
 	seller := script(t, always(ok200))
-	h := open(t, noon, Options{})
+	h := at(t, noon, Options{})
 	h.everything("api.test", seller.addr, nil)
 	for _, target := range []string{"/", "/a?", "/a?b", "/a?&&", "/\xe5\x8c\x97?\xe4\xba\xac=1", "/a%2fb%2F", "/a;b=c?d;e", "/%", "/a?u=http://x/y?z", "//a://b", "/a?b=%", "/a+b"} {
 		h.send(t, []byte("GET "+target+" HTTP/1.1\r\n"+paid+"\r\n"))
@@ -296,7 +296,7 @@ func TestEveryHoldEndsOnce(t *testing.T) {
 		}
 		return ok200
 	})
-	h := open(t, noon, Options{MaxAnswer: 1000})
+	h := at(t, noon, Options{MaxAnswer: 1000})
 	h.everything("api.test", seller.addr, nil)
 	call := func(method, path string, status int, code string, charged int64) *http.Response {
 		t.Helper()

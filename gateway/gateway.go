@@ -9,11 +9,20 @@
 package gateway
 
 import (
+	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/souk-market/souk/gateway/auth"
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/journal"
+	"github.com/souk-market/souk/gateway/ledger"
+	"github.com/souk-market/souk/gateway/quota"
 	"github.com/souk-market/souk/gateway/storage"
 )
 
@@ -30,7 +39,7 @@ const (
 type Options struct {
 	DB        *storage.DB
 	Folder    string // for what the node itself keeps
-	MasterKey []byte // encrypts AppSecrets at rest
+	MasterKey []byte // 32 bytes; encrypts AppSecrets at rest
 
 	// AllowPrivateUpstreams lets sellers' servers have addresses that are not public.
 	AllowPrivateUpstreams bool
@@ -79,3 +88,98 @@ func (o Options) withDefaults() Options {
 	}
 	return o
 }
+
+// New opens the ledger, books what an earlier process left behind, and is ready to Serve.
+// One process may have a Folder at a time.
+func New(ctx context.Context, o Options) (*Server, error) {
+	o = o.withDefaults()
+	if o.DB == nil || o.Folder == "" {
+		return nil, errors.New("gateway: needs a database and a folder")
+	}
+	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
+		return nil, fmt.Errorf("gateway: %w", err)
+	}
+	unlock, err := quota.Lock(o.Folder)
+	if err != nil {
+		return nil, err
+	}
+	s, err := open(ctx, o)
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	s.closers = append(s.closers, func(context.Context) error { return unlock() })
+	return s, nil
+}
+
+func open(ctx context.Context, o Options) (*Server, error) {
+	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, MasterKey: o.MasterKey, Now: o.Now, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	j, err := journal.Open(ctx, l, o.Folder, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Now: o.Now, Log: o.Log})
+	if err != nil {
+		return nil, errors.Join(err, j.Close(ctx))
+	}
+	l.Spend(q.Held, j.Flush)
+	l.OnGrant(q.Forget)
+	s := assemble(o, accounts{l}, q, j)
+	s.plane = l
+	s.checks = []check{
+		{errNoLedger, l.Writable},
+		{errNoJournal, func(context.Context) error { return j.Err() }},
+	}
+	l.OnChange(func(n *ledger.Snapshot) { s.build(n.Number, n.Groups, n.Routes) })
+	n := l.Snapshot()
+	s.build(n.Number, n.Groups, n.Routes)
+
+	watch, stop := context.WithCancel(context.Background())
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		l.Watch(watch)
+	}()
+	s.closers = append(s.closers,
+		func(context.Context) error { stop(); <-watched; return nil }, q.Close, j.Close)
+	return s, nil
+}
+
+// accounts lets auth see the ledger's apps.
+type accounts struct{ *ledger.Ledger }
+
+func (a accounts) ByKey(key []byte) (auth.App, bool, error) { return known(a.Ledger.ByKey(key)) }
+
+func (a accounts) ByCode(code []byte) (auth.App, bool, error) { return known(a.Ledger.ByCode(code)) }
+
+func known(a *ledger.App, ok bool) (auth.App, bool, error) {
+	if !ok {
+		return auth.App{}, false, nil
+	}
+	return auth.App{ID: a.ID, Live: a.Live, Secret: a.Secret}, true, nil
+}
+
+// Plane is the gateway as the console sees it.
+func (s *Server) Plane() control.Plane { return s.plane }
+
+// Close stops accepting, lets the calls that are under way end as long as ctx allows, books
+// what was counted, and gives back what was leased. The database stays open. To close
+// again does nothing.
+func (s *Server) Close(ctx context.Context) error {
+	var errs []error
+	s.closing.Do(func() {
+		errs = append(errs, s.drain(ctx))
+		// What was counted is booked even if the calls took all of the time.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeFor)
+		defer cancel()
+		for _, f := range s.closers {
+			errs = append(errs, f(late))
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// closeFor bounds how long Close takes to book, after the calls have ended.
+const closeFor = 30 * time.Second

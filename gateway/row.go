@@ -64,7 +64,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	var id control.RouteID
 	if c.Route != nil {
 		id = c.Route.ID
-		if !(settled && err == nil && record.Outcome == control.Charged) {
+		// A charged call was written down when it was settled. One that nobody can be named
+		// for is counted only: strangers could fill the ledger otherwise.
+		if c.App != "" && !(settled && err == nil && record.Outcome == control.Charged) {
 			s.journal.Note(&record)
 		}
 	}

@@ -74,7 +74,7 @@ type house struct {
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-func open(t testing.TB, start time.Time, o Options) *house {
+func at(t testing.TB, start time.Time, o Options) *house {
 	t.Helper()
 	h := &house{desk: &desk{app: auth.App{ID: "app_a", Live: true, Secret: []byte("secret")}, code: "code", key: "key"}}
 	h.desk.left.Store(1 << 40)
@@ -203,7 +203,7 @@ func TestVectors(t *testing.T) {
 		}
 		n++
 		t.Run(v.ID, func(t *testing.T) {
-			h := open(t, time.UnixMilli(v.NowMS).Add(-time.Hour), Options{})
+			h := at(t, time.UnixMilli(v.NowMS).Add(-time.Hour), Options{})
 			h.desk.key, h.desk.code, h.desk.app.Secret = v.Credentials.AppKey, v.Credentials.AppCode, []byte(v.Credentials.AppSecret)
 			host := "nobody"
 			for _, line := range strings.Split(string(v.Request.Head), "\r\n") {

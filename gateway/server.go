@@ -53,8 +53,16 @@ type Server struct {
 	calls sync.Pool // of *gate.Call
 	conns chan struct{}
 
+	plane   control.Plane
+	closing sync.Once
+	closers []func(context.Context) error
+	checks  []check // what readiness asks beside the snapshot
+
+	listenMu  sync.Mutex // guards listeners; draining is set under it
+	listeners []*listener
+
 	buildMu  sync.Mutex // one snapshot after the other; guards number
-	number   uint64
+	number   int64
 	loaded   atomic.Bool
 	draining atomic.Bool
 }
@@ -109,7 +117,7 @@ func (quiet) Printf(string, ...any) {}
 
 // build makes the table of a snapshot the one that calls are matched with. Older snapshots
 // than the present one are let pass.
-func (s *Server) build(number uint64, groups []*control.Group, routes []*control.Route) {
+func (s *Server) build(number int64, groups []*control.Group, routes []*control.Route) {
 	s.buildMu.Lock()
 	defer s.buildMu.Unlock()
 	if s.loaded.Load() && number < s.number {
@@ -123,9 +131,27 @@ func (s *Server) build(number uint64, groups []*control.Group, routes []*control
 	s.loaded.Store(true)
 }
 
-// Serve answers callers until Close. It may be called for several listeners.
+// Serve answers callers until Close, and closes l. It may be called for several listeners;
+// after Close it returns at once.
 func (s *Server) Serve(l net.Listener) error {
-	return s.http.Serve(&listener{Listener: l, conns: s.conns})
+	own := &listener{Listener: l, conns: s.conns, shut: make(chan struct{})}
+	if !s.open(own) {
+		return l.Close()
+	}
+	return s.http.Serve(own)
+}
+
+// open makes a listener one that drain will close, unless that was called already. fasthttp
+// does not know of a listener before its own Serve has begun, so a Close that came between
+// would close nothing, and Serve would accept for ever.
+func (s *Server) open(l *listener) bool {
+	s.listenMu.Lock()
+	defer s.listenMu.Unlock()
+	if s.draining.Load() {
+		return false
+	}
+	s.listeners = append(s.listeners, l)
+	return true
 }
 
 // Ops is the inner side: health, readiness, metrics, profiles. It must not be public.
@@ -152,12 +178,28 @@ func split(err error) []error {
 var (
 	errNotLoaded = errors.New("no snapshot of the configuration yet")
 	errDraining  = errors.New("draining")
-	errNoStorage = errors.New("the database does not answer")
+	errNoLedger  = errors.New("the ledger takes no writes")
+	errNoJournal = errors.New("charged calls cannot be written down")
 )
+
+// check is something without which calls cannot be answered. What readiness tells is says;
+// the error itself is for the log, as it may name files.
+type check struct {
+	says error
+	ask  func(context.Context) error
+}
+
+// checkFor bounds how long readiness waits for an answer.
+const checkFor = 2 * time.Second
 
 // drain stops accepting and waits for the calls that are under way.
 func (s *Server) drain(ctx context.Context) error {
+	s.listenMu.Lock()
 	s.draining.Store(true)
+	for _, l := range s.listeners {
+		_ = l.Close() // it may be closed already
+	}
+	s.listenMu.Unlock()
 	err := s.http.ShutdownWithContext(ctx)
 	s.proxy.Close()
 	return err
@@ -168,16 +210,32 @@ func (s *Server) drain(ctx context.Context) error {
 type listener struct {
 	net.Listener
 	conns chan struct{}
+	once  sync.Once
+	shut  chan struct{}
 }
 
+// Accept waits for a place and then for a caller; Close ends both.
 func (l *listener) Accept() (net.Conn, error) {
-	l.conns <- struct{}{}
+	select {
+	case l.conns <- struct{}{}:
+	case <-l.shut:
+		return nil, net.ErrClosed
+	}
 	c, err := l.Listener.Accept()
 	if err != nil {
 		<-l.conns
 		return nil, err
 	}
 	return &place{Conn: c, free: sync.OnceFunc(func() { <-l.conns })}, nil
+}
+
+// Close may be called again, as drain and the HTTP server both do.
+func (l *listener) Close() (err error) {
+	l.once.Do(func() {
+		close(l.shut)
+		err = l.Listener.Close()
+	})
+	return err
 }
 
 // place is a connection that gives its place back when it is closed.
@@ -200,11 +258,12 @@ func (s *Server) Ready(ctx context.Context) error {
 	if s.draining.Load() {
 		missing = append(missing, errDraining)
 	}
-	if s.options.DB != nil {
-		var one int
-		if err := s.options.DB.Read().QueryRow(ctx, "SELECT 1").Scan(&one); err != nil {
-			missing = append(missing, errNoStorage)
-			s.log.Warn("readiness", zap.Error(err))
+	ctx, cancel := context.WithTimeout(ctx, checkFor)
+	defer cancel()
+	for _, c := range s.checks {
+		if err := c.ask(ctx); err != nil {
+			missing = append(missing, c.says)
+			s.log.Warn("not ready", zap.Error(err))
 		}
 	}
 	return errors.Join(missing...)
