@@ -312,6 +312,33 @@ func TestOrderOfDeduction(t *testing.T) {
 	n.sound(7)
 }
 
+// A range that is open when a package begins that goes first is not spent further; what
+// is left of it comes back. API-14.
+func TestARangeEndsWhenAnotherPackageGoesFirst(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	n.pack("pkg_late", 100, noon, time.Time{})
+	n.pack("pkg_soon", 2, noon.Add(time.Hour), noon.Add(2*time.Hour))
+	n.pack("pkg_never_first", 5, noon.Add(time.Hour), time.Time{}) // ends as late, begins later
+	take := func(want control.PackageID) {
+		t.Helper()
+		if h, err := n.call(); err != nil || h.Package != want {
+			t.Errorf("took %s, %v; want %s", h.Package, err, want)
+		}
+	}
+	take("pkg_late")
+	n.now.Add(time.Hour.Milliseconds() - 1)
+	take("pkg_late")
+	n.now.Add(1)
+	take("pkg_soon")
+	take("pkg_soon")
+	for range 98 {
+		take("pkg_late")
+	}
+	take("pkg_never_first")
+	n.sound(103)
+}
+
 func TestWhyThereIsNone(t *testing.T) {
 	n := open(t)
 	is := func(want *gate.Refusal) {
