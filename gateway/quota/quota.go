@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -71,7 +72,10 @@ type Quota struct {
 	leases  map[uint64]*chunk
 	held    map[control.PackageID]*atomic.Int64
 
-	strays returns // of handles that were forgotten
+	returns struct { // units that came back and are not credited yet
+		sync.Mutex
+		by map[int64]*ledger.Credit
+	}
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -89,7 +93,6 @@ type handle struct {
 	none  atomic.Pointer[none]
 	turn  atomic.Int64 // grows whenever a remembered refusal may be wrong
 	used  atomic.Int64 // milliseconds of the last look
-	back  returns
 
 	dead atomic.Bool // taken out of the registry
 
@@ -126,7 +129,7 @@ func Lock(folder string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := lockFile(f); err != nil {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = f.Close() // the lock's error says why
 		return nil, fmt.Errorf("quota: another gateway runs in %s; stop it, or give this one a folder of its own: %w", folder, err)
 	}
@@ -143,6 +146,7 @@ func Open(ctx context.Context, o Options) (*Quota, error) {
 	}
 	q := &Quota{ledger: o.Ledger, journal: o.Journal, now: o.Now, log: o.Log, seed: maphash.MakeSeed(),
 		handles: map[key]*handle{}, leases: map[uint64]*chunk{}, held: map[control.PackageID]*atomic.Int64{}, stop: make(chan struct{})}
+	q.returns.by = map[int64]*ledger.Credit{}
 	var err error
 	if q.node, err = o.Ledger.Begin(ctx, "node"); err != nil {
 		return nil, err
@@ -244,10 +248,10 @@ var refusals = map[ledger.Verdict]*gate.Refusal{
 func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
 	defer cancel()
-	credits := append(h.back.take(), q.strays.take()...)
+	credits := q.takeReturns()
 	l, verdict, err := q.ledger.Lease(ctx, q.node, h.app, h.product, h.want(now), credits)
 	if err != nil {
-		q.giveBack(h, credits...)
+		q.giveBack(credits...)
 		return verdict, err
 	}
 	if verdict != ledger.Leased {
@@ -282,7 +286,7 @@ func (q *Quota) close(c *chunk) {
 	}
 	spent := c.spent.Add(closedMark) - closedMark
 	if left := c.size - min(spent, c.size); left > 0 {
-		q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: left})
+		q.giveBack(ledger.Credit{Lease: c.ID, Package: c.Package, Units: left})
 	}
 	q.drop(c)
 }
@@ -296,6 +300,13 @@ func (q *Quota) drop(c *chunk) {
 	}
 }
 
+func (q *Quota) chunk(lease uint64) *chunk {
+	q.mu.RLock()
+	c := q.leases[lease]
+	q.mu.RUnlock()
+	return c
+}
+
 // Settle makes a reserved unit a charged one, durably. After an error the unit is back,
 // and the call must not be answered as if it were charged.
 func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
@@ -303,49 +314,56 @@ func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
 		q.Void(h)
 		return err
 	}
-	if c := q.find(h); c != nil {
-		q.end(c)
-	}
+	q.resolve(h)
 	return nil
 }
 
 // Void gives a reserved unit back; the next lease has it again.
 func (q *Quota) Void(h gate.Hold) {
-	c := q.find(h)
-	if c == nil {
-		return
-	}
-	q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: 1})
-	q.end(c)
-	// "None left" is no longer true, neither for the handle nor for one that took its place.
-	c.handle.turn.Add(1)
-	if c.handle.dead.Load() {
-		q.mu.RLock()
-		now := q.handles[c.handle.key]
-		q.mu.RUnlock()
-		if now != nil {
-			now.turn.Add(1)
-		}
+	q.giveBack(ledger.Credit{Lease: int64(h.Lease), Package: h.Package, Units: 1})
+	c := q.resolve(h)
+	if c != nil {
+		c.handle.turn.Add(1) // "none left" is no longer true
 	}
 }
 
-// find is the chunk that a hold came from.
-func (q *Quota) find(h gate.Hold) *chunk {
-	q.mu.RLock()
-	c := q.leases[h.Lease]
-	q.mu.RUnlock()
+func (q *Quota) resolve(h gate.Hold) *chunk {
+	c := q.chunk(h.Lease)
 	if c == nil {
 		q.log.DPanic("a unit was settled or voided twice", zap.Uint64("lease", h.Lease), zap.Int64("serial", h.Serial))
+		return nil
 	}
-	return c
-}
-
-// end is the end of one call in flight.
-func (q *Quota) end(c *chunk) {
 	c.held.Add(-1)
 	if c.out.Add(-1) == 0 {
 		q.drop(c)
 	}
+	return c
+}
+
+func (q *Quota) giveBack(credits ...ledger.Credit) {
+	q.returns.Lock()
+	defer q.returns.Unlock()
+	for _, c := range credits {
+		if have := q.returns.by[c.Lease]; have != nil {
+			have.Units += c.Units
+			continue
+		}
+		q.returns.by[c.Lease] = &c
+	}
+}
+
+func (q *Quota) takeReturns() []ledger.Credit {
+	q.returns.Lock()
+	defer q.returns.Unlock()
+	if len(q.returns.by) == 0 {
+		return nil
+	}
+	list := make([]ledger.Credit, 0, len(q.returns.by))
+	for _, c := range q.returns.by {
+		list = append(list, *c)
+	}
+	clear(q.returns.by)
+	return list
 }
 
 // Forget makes the next call of an app to a product ask the ledger: something changed.
@@ -389,10 +407,24 @@ func (q *Quota) tidy() {
 
 func (q *Quota) sweep() {
 	old := q.now().Add(-idleFor).UnixMilli()
-	for _, h := range q.registered() {
+	q.mu.RLock()
+	var idle []*handle
+	for _, h := range q.handles {
 		if h.used.Load() < old {
-			q.forget(h, old)
+			idle = append(idle, h)
 		}
+	}
+	q.mu.RUnlock()
+	for _, h := range idle {
+		h.mu.Lock()
+		if c := h.chunk.Load(); h.used.Load() < old && (c == nil || c.out.Load() == 0) {
+			q.close(h.chunk.Swap(nil))
+			h.dead.Store(true)
+			q.mu.Lock()
+			delete(q.handles, h.key)
+			q.mu.Unlock()
+		}
+		h.mu.Unlock()
 	}
 	q.mu.Lock()
 	for id, c := range q.leases { // one that was closed while a call looked at it
@@ -406,29 +438,26 @@ func (q *Quota) sweep() {
 	}
 }
 
-// forget takes a handle out of the registry. What comes back later is a stray.
-func (q *Quota) forget(h *handle, old int64) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c := h.chunk.Load(); h.used.Load() >= old || c != nil && c.out.Load() > 0 {
-		return
+func (q *Quota) credit(ctx context.Context) error {
+	credits := q.takeReturns()
+	err := q.ledger.Credit(ctx, credits...)
+	if err != nil {
+		q.giveBack(credits...)
 	}
-	q.close(h.chunk.Swap(nil))
-	h.dead.Store(true)
-	q.mu.Lock()
-	delete(q.handles, h.key)
-	q.mu.Unlock()
-	h.back.close()
-	for _, c := range h.back.take() {
-		q.strays.add(c)
-	}
+	return err
 }
 
 // Close gives back all that was leased and not spent. No call may be under way.
 func (q *Quota) Close(ctx context.Context) error {
 	close(q.stop)
 	q.done.Wait()
-	for _, h := range q.registered() {
+	q.mu.RLock()
+	var all []*handle
+	for _, h := range q.handles {
+		all = append(all, h)
+	}
+	q.mu.RUnlock()
+	for _, h := range all {
 		q.Forget(h.app, h.product)
 	}
 	err := q.credit(ctx)
