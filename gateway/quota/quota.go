@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/ristretto/v2"
@@ -72,10 +71,7 @@ type Quota struct {
 	leases  map[uint64]*chunk
 	held    map[control.PackageID]*atomic.Int64
 
-	returns struct { // units that came back and are not credited yet
-		sync.Mutex
-		by map[int64]*ledger.Credit
-	}
+	strays returns // of handles that were forgotten
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -93,6 +89,7 @@ type handle struct {
 	none  atomic.Pointer[none]
 	turn  atomic.Int64 // grows whenever a remembered refusal may be wrong
 	used  atomic.Int64 // milliseconds of the last look
+	back  returns
 
 	dead atomic.Bool // taken out of the registry
 
@@ -129,7 +126,7 @@ func Lock(folder string) (unlock func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := lockFile(f); err != nil {
 		_ = f.Close() // the lock's error says why
 		return nil, fmt.Errorf("quota: another gateway runs in %s; stop it, or give this one a folder of its own: %w", folder, err)
 	}
@@ -146,7 +143,6 @@ func Open(ctx context.Context, o Options) (*Quota, error) {
 	}
 	q := &Quota{ledger: o.Ledger, journal: o.Journal, now: o.Now, log: o.Log, seed: maphash.MakeSeed(),
 		handles: map[key]*handle{}, leases: map[uint64]*chunk{}, held: map[control.PackageID]*atomic.Int64{}, stop: make(chan struct{})}
-	q.returns.by = map[int64]*ledger.Credit{}
 	var err error
 	if q.node, err = o.Ledger.Begin(ctx, "node"); err != nil {
 		return nil, err
@@ -248,10 +244,10 @@ var refusals = map[ledger.Verdict]*gate.Refusal{
 func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
 	defer cancel()
-	credits := q.takeReturns()
+	credits := append(h.back.take(), q.strays.take()...)
 	l, verdict, err := q.ledger.Lease(ctx, q.node, h.app, h.product, h.want(now), credits)
 	if err != nil {
-		q.giveBack(credits...)
+		q.giveBack(h, credits...)
 		return verdict, err
 	}
 	if verdict != ledger.Leased {
@@ -286,7 +282,7 @@ func (q *Quota) close(c *chunk) {
 	}
 	spent := c.spent.Add(closedMark) - closedMark
 	if left := c.size - min(spent, c.size); left > 0 {
-		q.giveBack(ledger.Credit{Lease: c.ID, Package: c.Package, Units: left})
+		q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: left})
 	}
 	q.drop(c)
 }
@@ -300,13 +296,6 @@ func (q *Quota) drop(c *chunk) {
 	}
 }
 
-func (q *Quota) chunk(lease uint64) *chunk {
-	q.mu.RLock()
-	c := q.leases[lease]
-	q.mu.RUnlock()
-	return c
-}
-
 // Settle makes a reserved unit a charged one, durably. After an error the unit is back,
 // and the call must not be answered as if it were charged.
 func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
@@ -314,56 +303,49 @@ func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
 		q.Void(h)
 		return err
 	}
-	q.resolve(h)
+	if c := q.find(h); c != nil {
+		q.end(c)
+	}
 	return nil
 }
 
 // Void gives a reserved unit back; the next lease has it again.
 func (q *Quota) Void(h gate.Hold) {
-	q.giveBack(ledger.Credit{Lease: int64(h.Lease), Package: h.Package, Units: 1})
-	c := q.resolve(h)
-	if c != nil {
-		c.handle.turn.Add(1) // "none left" is no longer true
+	c := q.find(h)
+	if c == nil {
+		return
+	}
+	q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: 1})
+	q.end(c)
+	// "None left" is no longer true, neither for the handle nor for one that took its place.
+	c.handle.turn.Add(1)
+	if c.handle.dead.Load() {
+		q.mu.RLock()
+		now := q.handles[c.handle.key]
+		q.mu.RUnlock()
+		if now != nil {
+			now.turn.Add(1)
+		}
 	}
 }
 
-func (q *Quota) resolve(h gate.Hold) *chunk {
-	c := q.chunk(h.Lease)
+// find is the chunk that a hold came from.
+func (q *Quota) find(h gate.Hold) *chunk {
+	q.mu.RLock()
+	c := q.leases[h.Lease]
+	q.mu.RUnlock()
 	if c == nil {
 		q.log.DPanic("a unit was settled or voided twice", zap.Uint64("lease", h.Lease), zap.Int64("serial", h.Serial))
-		return nil
-	}
-	c.held.Add(-1)
-	if c.out.Add(-1) == 0 {
-		q.drop(c)
 	}
 	return c
 }
 
-func (q *Quota) giveBack(credits ...ledger.Credit) {
-	q.returns.Lock()
-	defer q.returns.Unlock()
-	for _, c := range credits {
-		if have := q.returns.by[c.Lease]; have != nil {
-			have.Units += c.Units
-			continue
-		}
-		q.returns.by[c.Lease] = &c
+// end is the end of one call in flight.
+func (q *Quota) end(c *chunk) {
+	c.held.Add(-1)
+	if c.out.Add(-1) == 0 {
+		q.drop(c)
 	}
-}
-
-func (q *Quota) takeReturns() []ledger.Credit {
-	q.returns.Lock()
-	defer q.returns.Unlock()
-	if len(q.returns.by) == 0 {
-		return nil
-	}
-	list := make([]ledger.Credit, 0, len(q.returns.by))
-	for _, c := range q.returns.by {
-		list = append(list, *c)
-	}
-	clear(q.returns.by)
-	return list
 }
 
 // Forget makes the next call of an app to a product ask the ledger: something changed.
@@ -407,24 +389,10 @@ func (q *Quota) tidy() {
 
 func (q *Quota) sweep() {
 	old := q.now().Add(-idleFor).UnixMilli()
-	q.mu.RLock()
-	var idle []*handle
-	for _, h := range q.handles {
+	for _, h := range q.registered() {
 		if h.used.Load() < old {
-			idle = append(idle, h)
+			q.forget(h, old)
 		}
-	}
-	q.mu.RUnlock()
-	for _, h := range idle {
-		h.mu.Lock()
-		if c := h.chunk.Load(); h.used.Load() < old && (c == nil || c.out.Load() == 0) {
-			q.close(h.chunk.Swap(nil))
-			h.dead.Store(true)
-			q.mu.Lock()
-			delete(q.handles, h.key)
-			q.mu.Unlock()
-		}
-		h.mu.Unlock()
 	}
 	q.mu.Lock()
 	for id, c := range q.leases { // one that was closed while a call looked at it
@@ -438,26 +406,29 @@ func (q *Quota) sweep() {
 	}
 }
 
-func (q *Quota) credit(ctx context.Context) error {
-	credits := q.takeReturns()
-	err := q.ledger.Credit(ctx, credits...)
-	if err != nil {
-		q.giveBack(credits...)
+// forget takes a handle out of the registry. What comes back later is a stray.
+func (q *Quota) forget(h *handle, old int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c := h.chunk.Load(); h.used.Load() >= old || c != nil && c.out.Load() > 0 {
+		return
 	}
-	return err
+	q.close(h.chunk.Swap(nil))
+	h.dead.Store(true)
+	q.mu.Lock()
+	delete(q.handles, h.key)
+	q.mu.Unlock()
+	h.back.close()
+	for _, c := range h.back.take() {
+		q.strays.add(c)
+	}
 }
 
 // Close gives back all that was leased and not spent. No call may be under way.
 func (q *Quota) Close(ctx context.Context) error {
 	close(q.stop)
 	q.done.Wait()
-	q.mu.RLock()
-	var all []*handle
-	for _, h := range q.handles {
-		all = append(all, h)
-	}
-	q.mu.RUnlock()
-	for _, h := range all {
+	for _, h := range q.registered() {
 		q.Forget(h.app, h.product)
 	}
 	err := q.credit(ctx)

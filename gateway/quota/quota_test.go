@@ -472,14 +472,74 @@ func TestAWarmReservationAllocatesNothing(t *testing.T) {
 	}
 }
 
-func BenchmarkReserveSettle(b *testing.B) {
-	n := open(b)
+// A unit that comes back allocates nothing either: a seller who fails costs no more.
+func TestAVoidedUnitAllocatesNothing(t *testing.T) {
+	n := open(t)
 	n.grant(true)
-	n.pack("pkg_a", 1_000_000_000, noon, time.Time{})
-	b.ReportAllocs()
-	for b.Loop() {
+	n.pack("pkg_a", 1_000_000, noon, time.Time{})
+	for range 1000 {
 		if _, err := n.call(); err != nil {
-			b.Fatal(err)
+			t.Fatal(err)
 		}
 	}
+	if a := testing.AllocsPerRun(20, func() {
+		h, err := n.Reserve(app, product)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Void(h)
+	}); a > 0 {
+		t.Errorf("%v allocations", a)
+	}
+}
+
+// What comes back to a handle that was forgotten while its call lasted is found by the
+// handle that took its place.
+func TestAUnitOutlivesItsHandle(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	n.pack("pkg_a", 1, noon, time.Time{})
+	h, err := n.Reserve(app, product)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Reserve(app, product); !errors.Is(err, gate.QuotaExhausted) { // closes the range
+		t.Fatalf("the second of one: %v", err)
+	}
+	n.now.Add(time.Hour.Milliseconds())
+	n.Sweep()
+	if _, err := n.Reserve(app, product); !errors.Is(err, gate.QuotaExhausted) {
+		t.Fatalf("while the call lasts: %v", err)
+	}
+	n.Void(h)
+	if _, err := n.call(); err != nil {
+		t.Errorf("after it ended: %v", err)
+	}
+	n.Sweep()
+	n.sound(1)
+}
+
+// Two products whose last units come and go at once: what one brings home is never missing
+// to the other, so nobody is refused a unit that is free.
+func TestHandlesDoNotTakeEachOthersUnits(t *testing.T) {
+	n := open(t)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		p := control.ProductID(fmt.Sprint("prd_", i))
+		g := control.GrantID(fmt.Sprint("grt_", i))
+		n.apply(&control.Grant{ID: g, App: app, Product: p, Live: true},
+			&control.Package{ID: control.PackageID(fmt.Sprint("pkg_", i)), Grant: g, Calls: 1, From: noon, Live: true})
+		wg.Go(func() {
+			for k := range 50 {
+				h, err := n.Reserve(app, p)
+				if err != nil {
+					t.Errorf("%s, round %d: %v though its unit is free", p, k, err)
+					return
+				}
+				n.Void(h)
+			}
+		})
+	}
+	wg.Wait()
+	n.sound(0)
 }
