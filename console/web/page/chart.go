@@ -53,9 +53,18 @@ func ceiling(n int64) (top, step int64) {
 	return step * 4, step
 }
 
+const (
+	plotTop    = 10  // room for half a line of text above the highest rule
+	plotHeight = 186 // of the bars
+	chartTall  = 220 // with the dates below
+)
+
 // chart draws stacked bars: charged at the base, not charged above, refused on top. Its
 // figures stand in a table that the part "chart" puts below.
-func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, w, h float64, class string) template.HTML {
+//
+// Across, everything is in per cent of the plot, which is as wide as there is room; down,
+// and in its text, it is in pixels. So the text has 12 of them on a phone and on a desk.
+func (s *Set) chart(zone *time.Location, list []Bar, label, class string) template.HTML {
 	if len(list) == 0 {
 		return ""
 	}
@@ -64,17 +73,18 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 		most = max(most, b.Charged+b.Free+b.Refused)
 	}
 	top, step := ceiling(most)
-	const left, right, above, below = 44, 6, 10, 24
-	pw, ph := w-left-right, h-above-below
-	y := func(n int64) float64 { return above + ph - ph*float64(n)/float64(top) }
+	y := func(n int64) float64 { return plotTop + plotHeight*(1-float64(n)/float64(top)) }
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="chart %s" viewBox="0 0 %g %g" role="img" aria-label="%s">`, class, w, h, template.HTMLEscapeString(label))
+	fmt.Fprintf(&b, `<div class="chart %s" role="img" aria-label="%s"><svg class="scale" aria-hidden="true">`, class, template.HTMLEscapeString(label))
 	for n := int64(0); n <= top; n += step {
-		fmt.Fprintf(&b, `<line class="rule" x1="%d" x2="%g" y1="%.1f" y2="%.1f"/><text class="axis" x="%d" y="%.1f" text-anchor="end">%s</text>`,
-			left, w-right, y(n), y(n), left-8, y(n)+4, Grouped(n))
+		fmt.Fprintf(&b, `<text class="axis" x="100%%" y="%.1f" text-anchor="end">%s</text>`, y(n)+4, Grouped(n))
 	}
-	slot := pw / float64(len(list))
-	bw := math.Max(1, math.Min(28, slot*0.66))
+	fmt.Fprintf(&b, `</svg><svg class="%s" aria-hidden="true">`, class)
+	for n := int64(0); n <= top; n += step {
+		fmt.Fprintf(&b, `<line class="rule" x2="100%%" y1="%.1f" y2="%.1f"/>`, y(n), y(n))
+	}
+	slot := 100 / float64(len(list))
+	width := math.Min(5, slot*0.66)
 	hourly := len(list) > 1 && list[1].At.Sub(list[0].At) < 24*time.Hour
 	layout := "01-02"
 	if hourly {
@@ -82,7 +92,7 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 	}
 	every := max(1, (len(list)+4)/5)
 	for i, p := range list {
-		x := left + slot*float64(i) + (slot-bw)/2
+		x := slot*float64(i) + (slot-width)/2
 		base := int64(0)
 		for _, part := range []struct {
 			n     int64
@@ -92,18 +102,24 @@ func (s *Set) chart(lang string, zone *time.Location, list []Bar, label string, 
 				continue
 			}
 			height := math.Max(1.5, y(base)-y(base+part.n))
-			fmt.Fprintf(&b, `<rect class="%s" x="%.1f" y="%.1f" width="%.1f" height="%.1f" rx="1.5"/>`, part.class, x, y(base)-height, bw, height)
+			fmt.Fprintf(&b, `<rect class="%s" x="%.2f%%" y="%.1f" width="%.2f%%" height="%.1f" rx="1.5"/>`, part.class, x, y(base)-height, width, height)
 			base += part.n
 		}
-		if last := i == len(list)-1; last || i%every == 0 && len(list)-1-i >= every {
-			anchor, tx := "middle", x+bw/2
-			if last {
-				anchor, tx = "end", w-right
-			}
-			fmt.Fprintf(&b, `<text class="axis" x="%.1f" y="%g" text-anchor="%s">%s</text>`, tx, h-6, anchor, p.At.In(zone).Format(layout))
+		// Five dates or so: one at each edge and the others under their bars.
+		last := i == len(list)-1
+		if !last && (i%every != 0 || i+every/2 >= len(list)-1) {
+			continue
 		}
+		anchor, at := "middle", x+width/2
+		switch {
+		case last:
+			anchor, at = "end", 100
+		case i == 0:
+			anchor, at = "start", 0
+		}
+		fmt.Fprintf(&b, `<text class="axis" x="%.2f%%" y="%d" text-anchor="%s">%s</text>`, at, chartTall-6, anchor, p.At.In(zone).Format(layout))
 	}
-	b.WriteString(`</svg>`)
+	b.WriteString(`</svg></div>`)
 	return template.HTML(b.String())
 }
 

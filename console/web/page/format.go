@@ -11,18 +11,24 @@ import (
 	"github.com/souk-market/souk/console/market"
 )
 
-// thin is the space between groups of digits; it does not break.
-const thin = "\u202f"
+// Digits stand in groups of three with a thin space between. In a sentence a word joiner
+// after the space keeps the line from breaking there; in an element the style does.
+const (
+	thin       = "\u2009"
+	thinJoined = "\u2009\u2060"
+)
 
-// Grouped writes a number in groups of three.
-func Grouped(n int64) string {
+// Grouped writes a number in groups of three, to stand in a sentence.
+func Grouped(n int64) string { return groups(n, thinJoined) }
+
+func groups(n int64, space string) string {
 	s := strconv.FormatInt(n, 10)
 	sign := ""
 	if n < 0 {
 		sign, s = "\u2212", s[1:]
 	}
 	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + thin + s[i:]
+		s = s[:i] + space + s[i:]
 	}
 	return sign + s
 }
@@ -30,7 +36,7 @@ func Grouped(n int64) string {
 // number is a count that a program can read too.
 func number(n any) template.HTML {
 	i := toInt(n)
-	return template.HTML(fmt.Sprintf(`<data class="num" value="%d">%s</data>`, i, Grouped(i)))
+	return template.HTML(fmt.Sprintf(`<data class="num" value="%d">%s</data>`, i, groups(i, thin)))
 }
 
 func toInt(n any) int64 {
@@ -78,7 +84,7 @@ func money(f market.Fen) template.HTML {
 	if f < 0 {
 		sign, f = "\u2212", -f
 	}
-	whole := Grouped(int64(f / 100))
+	whole := groups(int64(f/100), thin)
 	return template.HTML(fmt.Sprintf(`<data class="money" value="%s">%s¥%s.%02d</data>`, f.Yuan(), sign, whole, f%100))
 }
 

@@ -69,7 +69,7 @@ func (s *Set) funcs(lang string, zone *time.Location) template.FuncMap {
 		"sparkmid":  sparkMid,
 		"sparkwide": sparkWide,
 		"chart": func(b []Bar, label string) template.HTML {
-			return s.chart(lang, zone, b, label, 680, 220, "chart-wide") + s.chart(lang, zone, b[max(0, len(b)-14):], label, 320, 200, "chart-phone")
+			return s.chart(zone, b, label, "chart-wide") + s.chart(zone, b[max(0, len(b)-14):], label, "chart-phone")
 		},
 		"bars":  bars,
 		"sums":  sums,

@@ -28,12 +28,15 @@
 	};
 
 	document.addEventListener("click", async e => {
-		const b = e.target.closest("button");
+		const b = e.target.closest("button"), link = e.target.closest("[data-dialog]");
+		// A link to a page that asks opens the dialog that asks the same.
+		if (link) { const d = document.getElementById(link.dataset.dialog); if (d) { e.preventDefault(); d.showModal(); } }
 		for (const m of $$("details.menu[open]")) if (!m.contains(e.target)) m.open = false;
 		if (!b) return;
 		if (b.dataset.copy !== undefined) put(b.dataset.copy, b.dataset.said);
 		if (b.dataset.copyfrom) { const v = await fetchSecret(b.dataset.copyfrom); if (v) put(v, b.dataset.said); }
 		if (b.dataset.copynext !== undefined) put($("section:not([hidden]) pre", b.closest(".codes")).textContent, b.dataset.said);
+		if (b.dataset.close !== undefined) b.closest("dialog").close();
 		if (b.dataset.tab) tab(b.dataset.tab);
 		if (b.dataset.step) { const i = $("input", b.parentElement); i.value = Math.min(+i.max, Math.max(+i.min, +i.value + +b.dataset.step)); i.dispatchEvent(new Event("input", { bubbles: true })); }
 	});
@@ -56,10 +59,11 @@
 		if (f.method === "post") {
 			if (f.dataset.sent) { e.preventDefault(); return; }
 			f.dataset.sent = "1";
-			e.submitter?.setAttribute("aria-busy", "true");
+			const b = e.submitter;
+			if (b) { b.was = b.innerHTML; b.style.minWidth = b.offsetWidth + "px"; b.textContent = document.body.dataset.busy; b.setAttribute("aria-busy", "true"); }
 		}
 	});
-	addEventListener("pageshow", () => $$("form[data-sent]").forEach(f => { delete f.dataset.sent; $$("[aria-busy]", f).forEach(b => b.removeAttribute("aria-busy")); }));
+	addEventListener("pageshow", () => $$("form[data-sent]").forEach(f => { delete f.dataset.sent; $$("button[aria-busy]", f).forEach(b => { b.innerHTML = b.was; b.removeAttribute("aria-busy"); }); }));
 
 	// Code samples: the chosen language holds for all boxes.
 	const tab = name => {
@@ -81,7 +85,7 @@
 	// The sum of a plan and a quantity.
 	const buy = $("form[data-sum]");
 	if (buy) {
-		const yuan = fen => "¥" + String(fen / 100n).replace(/\B(?=(\d{3})+$)/g, "\u202f") + "." + String(fen % 100n).padStart(2, "0");
+		const yuan = fen => "¥" + String(fen / 100n).replace(/\B(?=(\d{3})+$)/g, "\u2009") + "." + String(fen % 100n).padStart(2, "0");
 		const sum = () => {
 			const plan = $("input[name=plan]:checked", buy), n = $("input[name=count]", buy);
 			if (!plan || !/^\d+$/.test(n.value)) return;
@@ -124,12 +128,24 @@
 		input.addEventListener("blur", () => setTimeout(close, 200));
 	}
 
-	// Keys: / search, Escape closes menus, g then h, o, s.
-	let g = 0;
+	// Keys: / search, ? their list, g then h, o, s, j and k through rows; who wants none switches them off.
+	let g = 0, row = -1;
+	const off = () => { try { return localStorage.getItem("souk.keys") === "off"; } catch { return false; } };
+	const box = $("[data-keys]");
+	if (box) {
+		box.checked = !off();
+		box.addEventListener("change", () => { try { localStorage.setItem("souk.keys", box.checked ? "on" : "off"); } catch { /* private window */ } });
+	}
 	document.addEventListener("keydown", e => {
 		if (e.key === "Escape") $$("details.menu[open]").forEach(m => { m.open = false; $("summary", m).focus(); });
-		if (e.isComposing || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName)) return;
+		if (e.key === "?" && !/^(INPUT|TEXTAREA)$/.test(e.target.tagName)) $("#keys")?.showModal();
+		if (off() || e.isComposing || e.ctrlKey || e.metaKey || e.altKey || /^(INPUT|TEXTAREA|SELECT)$/.test(e.target.tagName) || $("dialog[open]")) return;
 		if (e.key === "/") { const i = $("input[type=search]"); if (i) { e.preventDefault(); i.focus(); } }
+		if (e.key === "j" || e.key === "k") {
+			const rows = $$("main tbody tr").map(r => $("a", r)).filter(Boolean);
+			row = Math.max(0, Math.min(rows.length - 1, row + (e.key === "j" ? 1 : -1)));
+			rows[row]?.focus();
+		}
 		if (e.key === "g") { g = Date.now(); return; }
 		const to = { h: "/", o: "/orders", s: "/services" }[e.key];
 		if (to && Date.now() - g < 1000) location.href = to;
