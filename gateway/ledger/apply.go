@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -83,8 +84,14 @@ func checkRoute(r *control.Route) error {
 		return invalid(what, "names no group or no product")
 	case r.Method == "" || r.Method != strings.ToUpper(r.Method):
 		return invalid(what, "has no method in upper case")
-	case !strings.HasPrefix(r.Path, "/"):
+	case !strings.HasPrefix(r.Path, "/") || r.UpstreamPath != "" && !strings.HasPrefix(r.UpstreamPath, "/"):
 		return invalid(what, "path does not begin with /")
+	case !slices.Contains([]control.Stage{"", control.Release, control.Pre, control.Test}, r.Stage):
+		return invalid(what, fmt.Sprintf("stage %q is not known", r.Stage))
+	case !slices.Contains([]control.AppCodeSetting{"", control.AppCodeDefault, control.AppCodeDisable, control.AppCodeHeader, control.AppCodeHeaderQuery}, r.AppCode):
+		return invalid(what, fmt.Sprintf("app_code %q is not known", r.AppCode))
+	case !slices.Contains([]control.ChargeOn{"", control.ChargeSucceeded, control.ChargeAnswered}, r.Charge):
+		return invalid(what, fmt.Sprintf("charge %q is not known", r.Charge))
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
 		return invalid(what, "upstream is not an http or https address")
 	case r.Timeout < 0 || r.MaxBody < 0 || r.Throttle.PerApp < 0 || r.Throttle.PerRoute < 0 || r.Throttle.Window < 0:
@@ -127,21 +134,9 @@ func apply(ctx context.Context, tx *storage.Tx, c control.Change) error {
 		}
 		return tell(ctx, tx, "table", string(c.ID))
 	case *control.App:
-		n, err := tx.Exec(ctx, `UPDATE gw_app SET name = ?, live = ? WHERE id = ?`, c.Name, c.Live, c.ID)
-		if err == nil && n == 0 {
-			err = fmt.Errorf("%w: app %s", control.ErrMissing, c.ID)
-		}
-		if err != nil {
-			return err
-		}
-		return tell(ctx, tx, "app", string(c.ID))
+		return applyApp(ctx, tx, c)
 	case *control.Grant:
-		_, err := tx.Exec(ctx, `INSERT INTO gw_grant (id, app, product, live) VALUES (?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET app = excluded.app, product = excluded.product, live = excluded.live`, c.ID, c.App, c.Product, c.Live)
-		if err != nil {
-			return err
-		}
-		return tell(ctx, tx, "grant", string(c.ID))
+		return applyGrant(ctx, tx, c)
 	case *control.Package:
 		return applyPackage(ctx, tx, c)
 	}
@@ -157,6 +152,52 @@ func putBody(ctx context.Context, tx *storage.Tx, table, id string, v any) (bool
 	n, err := tx.Exec(ctx, `INSERT INTO `+table+` (id, body) VALUES (?, ?)
 		ON CONFLICT (id) DO UPDATE SET body = excluded.body WHERE `+table+`.body <> excluded.body`, id, string(b))
 	return n > 0, err
+}
+
+func applyApp(ctx context.Context, tx *storage.Tx, c *control.App) error {
+	var name string
+	var live bool
+	err := tx.QueryRow(ctx, `SELECT name, live FROM gw_app WHERE id = ?`, c.ID).Scan(&name, &live)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return fmt.Errorf("%w: app %s", control.ErrMissing, c.ID)
+	case err != nil:
+		return err
+	case name == c.Name && live == c.Live:
+		return nil
+	}
+	if _, err := tx.Exec(ctx, `UPDATE gw_app SET name = ?, live = ? WHERE id = ?`, c.Name, c.Live, c.ID); err != nil {
+		return err
+	}
+	return tell(ctx, tx, "app", string(c.ID))
+}
+
+// applyGrant tells of the grant, and if it went to another app or product, also of those
+// that it left: they must not go on spending what they have open.
+func applyGrant(ctx context.Context, tx *storage.Tx, c *control.Grant) error {
+	old := control.Grant{ID: c.ID}
+	err := tx.QueryRow(ctx, `SELECT app, product, live FROM gw_grant WHERE id = ?`, c.ID).Scan(&old.App, &old.Product, &old.Live)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return err
+	case old == *c:
+		return nil
+	case old.App != c.App || old.Product != c.Product:
+		left, err := json.Marshal(old)
+		if err != nil {
+			return err
+		}
+		if err := tell(ctx, tx, "left", string(left)); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO gw_grant (id, app, product, live) VALUES (?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET app = excluded.app, product = excluded.product, live = excluded.live`, c.ID, c.App, c.Product, c.Live)
+	if err != nil {
+		return err
+	}
+	return tell(ctx, tx, "grant", string(c.ID))
 }
 
 func applyPackage(ctx context.Context, tx *storage.Tx, c *control.Package) error {
@@ -179,10 +220,11 @@ func applyPackage(ctx context.Context, tx *storage.Tx, c *control.Package) error
 	case grant != c.Grant:
 		return invalid("package "+string(c.ID), "belongs to another grant")
 	}
-	_, err = tx.Exec(ctx, `INSERT INTO gw_package (id, grant_id, granted, start, until, live) VALUES (?, ?, ?, ?, ?, ?)
-		ON CONFLICT (id) DO UPDATE SET start = excluded.start, until = excluded.until, live = excluded.live`,
+	n, err := tx.Exec(ctx, `INSERT INTO gw_package (id, grant_id, granted, start, until, live) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET start = excluded.start, until = excluded.until, live = excluded.live
+		WHERE start <> excluded.start OR until <> excluded.until OR live <> excluded.live`,
 		c.ID, c.Grant, c.Calls, storage.Millis(c.From), storage.Millis(c.Until), c.Live)
-	if err != nil {
+	if err != nil || n == 0 {
 		return err
 	}
 	return tell(ctx, tx, "grant", string(c.Grant))

@@ -2,7 +2,9 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -37,6 +39,9 @@ func (l *Ledger) Book(ctx context.Context, entries []Entry, credits []Credit) er
 		return bookCalls(ctx, tx, fresh)
 	})
 }
+
+// ErrNoLease: a charged call names a lease that the ledger never made.
+var ErrNoLease = errors.New("ledger: the database is older than the calls to be booked (was it restored while a spool lay beside it? move the spool away); it has no lease")
 
 // bookCharged inserts usage rows, and leaves out entries that were there.
 func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry, error) {
@@ -73,8 +78,12 @@ func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry,
 		packages[e.Package] = sum{s.units + 1, max(s.last, at)}
 	}
 	for id, n := range leases {
-		if _, err := tx.Exec(ctx, `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`, n, id); err != nil {
+		rows, err := tx.Exec(ctx, `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`, n, id)
+		if err != nil {
 			return nil, fmt.Errorf("lease %d: %w", id, err)
+		}
+		if rows == 0 {
+			return nil, fmt.Errorf("%w %d", ErrNoLease, id)
 		}
 	}
 	for id, s := range packages {
@@ -148,8 +157,8 @@ func (l *Ledger) Trim(ctx context.Context) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM gw_call WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM gw_call) - ?`, callsKept); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM gw_call WHERE id < (SELECT COALESCE(MIN(id), 0) FROM gw_call WHERE at >= ?)`,
-			storage.Millis(l.now().Add(-callsFor)))
+		_, err := tx.Exec(ctx, `DELETE FROM gw_call WHERE id < COALESCE((SELECT MIN(id) FROM gw_call WHERE at >= ?), ?)`,
+			storage.Millis(l.now().Add(-callsFor)), int64(math.MaxInt64))
 		return err
 	})
 }

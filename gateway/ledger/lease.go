@@ -123,36 +123,35 @@ func (l *Ledger) Credit(ctx context.Context, credits ...Credit) error {
 	return l.db.Tx(ctx, func(tx *storage.Tx) error { return credit(ctx, tx, credits) })
 }
 
-// Lease gives the credits back and then sets aside at most want units of the grant's
-// package that is used first: the one that ends first, then the one that began first.
-// A package that has not begun, or is over, is not used. It takes at most half of what is
+// Lease gives the credits back and then sets aside at most want units of the package that
+// is used first, among those of all live grants of the app for the product: the one that
+// ends first, then the one that began first. A package that has not begun, or is over, is not used. It takes at most half of what is
 // there, and single units at the end, so that a later cluster strands none.
 func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product control.ProductID, want int64, credits []Credit) (Lease, Verdict, error) {
 	var out Lease
-	var v Verdict
+	var verdict Verdict
 	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
-		out, v = Lease{}, UsedUp
+		out, verdict = Lease{}, UsedUp
 		if err := credit(ctx, tx, credits); err != nil {
 			return err
 		}
-		grant, verdict, err := findGrant(ctx, tx, app, product)
-		if err != nil || verdict != Leased {
-			v = verdict
+		if v, err := granted(ctx, tx, app, product); err != nil || v != Leased {
+			verdict = v
 			return err
 		}
 		now := storage.Millis(l.now())
 		var available, next int64
-		err = tx.QueryRow(ctx, `SELECT id, next, granted + credited - next, until FROM gw_package
-			WHERE grant_id = ? AND live = 1 AND start <= ? AND (until = 0 OR until > ?) AND next < granted + credited
-			ORDER BY until = 0, until, start, id LIMIT 1`, grant, now, now).Scan(&out.Package, &next, &available, &out.Until)
+		err := tx.QueryRow(ctx, `SELECT id, grant_id, next, granted + credited - next, until FROM gw_package
+			WHERE `+theirs+` AND live = 1 AND start <= ? AND (until = 0 OR until > ?) AND next < granted + credited
+			ORDER BY until = 0, until, start, id LIMIT 1`, app, product, now, now).Scan(&out.Package, &out.Grant, &next, &available, &out.Until)
 		if errors.Is(err, sql.ErrNoRows) {
-			v, err = whyNone(ctx, tx, grant, now)
+			verdict, err = whyNone(ctx, tx, app, product, now)
 			return err
 		}
 		if err != nil {
 			return err
 		}
-		if err := untilAnotherBegins(ctx, tx, grant, now, &out); err != nil {
+		if err := untilAnotherBegins(ctx, tx, app, product, now, &out); err != nil {
 			return err
 		}
 		size := max(1, min(want, available/2))
@@ -165,49 +164,51 @@ func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product c
 		}
 		err = tx.QueryRow(ctx, `INSERT INTO gw_lease (package, node, incarnation, lo, hi, remaining) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
 			out.Package, n.Name, n.Incarnation, next, next+size, size).Scan(&out.ID)
-		out.Grant, out.Lo, out.Hi, v = grant, next, next+size, Leased
+		out.Lo, out.Hi, verdict = next, next+size, Leased
 		return err
 	})
-	return out, v, err
+	return out, verdict, err
 }
+
+// theirs are the packages of all live grants of an app for a product.
+const theirs = `grant_id IN (SELECT id FROM gw_grant WHERE app = ? AND product = ? AND live = 1)`
 
 // untilAnotherBegins shortens the life of a range to the moment at which a package begins
 // that is used before the range's own; otherwise an open range would outlive the order of
 // deduction.
-func untilAnotherBegins(ctx context.Context, q storage.Queryer, grant control.GrantID, now int64, out *Lease) error {
+func untilAnotherBegins(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID, now int64, out *Lease) error {
 	var begins int64
 	err := q.QueryRow(ctx, `SELECT COALESCE(MIN(start), 0) FROM gw_package
-		WHERE grant_id = ? AND live = 1 AND start > ? AND until > 0 AND (? = 0 OR until < ?) AND next < granted + credited`,
-		grant, now, out.Until, out.Until).Scan(&begins)
+		WHERE `+theirs+` AND live = 1 AND start > ? AND until > 0 AND (? = 0 OR until < ?) AND next < granted + credited`,
+		app, product, now, out.Until, out.Until).Scan(&begins)
 	if begins > 0 && (out.Until == 0 || begins < out.Until) {
 		out.Until = begins
 	}
 	return err
 }
 
-// findGrant prefers a live one.
-func findGrant(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID) (control.GrantID, Verdict, error) {
-	var id control.GrantID
+// granted says whether the app may call the product: Leased, NoGrant or Suspended.
+func granted(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID) (Verdict, error) {
 	var live bool
-	err := q.QueryRow(ctx, `SELECT id, live FROM gw_grant WHERE app = ? AND product = ? ORDER BY live DESC, id LIMIT 1`, app, product).Scan(&id, &live)
+	err := q.QueryRow(ctx, `SELECT live FROM gw_grant WHERE app = ? AND product = ? ORDER BY live DESC LIMIT 1`, app, product).Scan(&live)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		return "", NoGrant, nil
+		return NoGrant, nil
 	case err != nil:
-		return "", NoGrant, err
+		return NoGrant, err
 	case !live:
-		return id, Suspended, nil
+		return Suspended, nil
 	}
-	return id, Leased, nil
+	return Leased, nil
 }
 
 // whyNone tells "used up" from "over" and "never had one".
-func whyNone(ctx context.Context, q storage.Queryer, grant control.GrantID, now int64) (Verdict, error) {
+func whyNone(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID, now int64) (Verdict, error) {
 	var valid, over int
 	err := q.QueryRow(ctx, `SELECT
 			COALESCE(SUM(CASE WHEN start <= ? AND (until = 0 OR until > ?) THEN 1 ELSE 0 END), 0),
 			COALESCE(SUM(CASE WHEN until > 0 AND until <= ? THEN 1 ELSE 0 END), 0)
-		FROM gw_package WHERE grant_id = ? AND live = 1`, now, now, now, grant).Scan(&valid, &over)
+		FROM gw_package WHERE `+theirs+` AND live = 1`, now, now, now, app, product).Scan(&valid, &over)
 	switch {
 	case valid > 0:
 		return UsedUp, err

@@ -164,6 +164,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 	table := false
 	var apps []control.AppID
 	var grants []control.GrantID
+	var left []string
 	last := l.seen
 	for rows.Next() {
 		var kind, id string
@@ -177,6 +178,8 @@ func (l *Ledger) follow(ctx context.Context) error {
 			apps = append(apps, control.AppID(id))
 		case "grant":
 			grants = append(grants, control.GrantID(id))
+		case "left":
+			left = append(left, id)
 		}
 	}
 	if err := rows.Err(); err != nil {
@@ -185,6 +188,15 @@ func (l *Ledger) follow(ctx context.Context) error {
 	for _, id := range apps {
 		if err := l.loadApp(ctx, id); err != nil {
 			return err
+		}
+	}
+	for _, body := range left {
+		var g control.Grant
+		if err := json.Unmarshal([]byte(body), &g); err != nil {
+			return fmt.Errorf("the grant that left: %w", err)
+		}
+		for _, f := range l.onGrant {
+			f(g.App, g.Product)
 		}
 	}
 	for _, id := range grants {

@@ -124,14 +124,19 @@ type Fault struct {
 }
 
 // Audit checks what must hold of every package: next = charged + credited + what open
-// leases have left, charged = the rows of usage, none beyond what was granted. It reads
-// one state of the database. An empty answer is a clean bill.
+// leases have left, charged = the rows of usage = what the console was told, each serial
+// inside the lease it came from, none beyond what was granted. It reads one state of the
+// database. An empty answer is a clean bill.
 func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 	rows, err := l.db.Read().Query(ctx, `SELECT p.id, p.granted, p.next, p.credited, p.charged,
-			(SELECT COALESCE(SUM(remaining), 0) FROM gw_lease WHERE package = p.id),
-			(SELECT COUNT(*) FROM gw_usage WHERE package = p.id),
-			(SELECT COALESCE(SUM(calls), 0) FROM gw_delta WHERE package = p.id AND outcome = 'charged')
-		FROM gw_package p`)
+			COALESCE(l.units, 0), COALESCE(u.calls, 0), COALESCE(u.astray, 0), COALESCE(d.calls, 0)
+		FROM gw_package p
+		LEFT JOIN (SELECT package, SUM(remaining) AS units FROM gw_lease GROUP BY package) l ON l.package = p.id
+		LEFT JOIN (SELECT u.package, COUNT(*) AS calls,
+				SUM(CASE WHEN s.package = u.package AND u.serial >= s.lo AND u.serial < s.hi THEN 0 ELSE 1 END) AS astray
+			FROM gw_usage u LEFT JOIN gw_lease s ON s.id = u.lease GROUP BY u.package) u ON u.package = p.id
+		LEFT JOIN (SELECT package, SUM(calls) AS calls FROM gw_delta WHERE outcome = 'charged' GROUP BY package) d ON d.package = p.id
+		ORDER BY p.id`)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +144,8 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 	var faults []Fault
 	for rows.Next() {
 		var id control.PackageID
-		var granted, next, credited, charged, out, used, told int64
-		if err := rows.Scan(&id, &granted, &next, &credited, &charged, &out, &used, &told); err != nil {
+		var granted, next, credited, charged, out, used, astray, told int64
+		if err := rows.Scan(&id, &granted, &next, &credited, &charged, &out, &used, &astray, &told); err != nil {
 			return nil, err
 		}
 		note := func(bad bool, format string, args ...any) {
@@ -151,6 +156,7 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 		note(next != charged+credited+out, "next %d is not charged %d + credited %d + leased %d", next, charged, credited, out)
 		note(charged != used, "charged %d, and %d rows of usage", charged, used)
 		note(charged != told, "charged %d, and %d told to the console", charged, told)
+		note(astray > 0, "%d charged calls have a serial that is not of their lease", astray)
 		note(charged > granted, "charged %d of %d granted", charged, granted)
 	}
 	return faults, rows.Err()
