@@ -166,16 +166,20 @@ func picture(t *testing.T, ctx context.Context, file string, width int64) {
 	}
 }
 
-// overflow names what is wider than the page and not within something that scrolls.
+// overflow names what is wider than the page, or is cut off by a box that neither scrolls
+// nor means to cut.
 const overflow = `(() => {
 	const w = document.documentElement.clientWidth, out = [];
-	if (document.documentElement.scrollWidth <= w) return out;
 	for (const e of document.body.querySelectorAll("*")) {
 		const r = e.getBoundingClientRect();
-		if (r.right <= w + 1 || r.width === 0) continue;
-		let p = e.parentElement, held = false;
-		for (; p && p !== document.body; p = p.parentElement) if (/auto|scroll|hidden|clip/.test(getComputedStyle(p).overflowX)) held = true;
-		if (!held) out.push(e.tagName + "." + (e.getAttribute("class") || "") + " " + Math.round(r.right));
+		if (r.width < 2 || e.closest(".vh, svg, .skip, table.cards thead") || e.tagName === "OPTION") continue;
+		let limit = w, held = false;
+		for (let p = e.parentElement; p && p !== document.body; p = p.parentElement) {
+			const o = getComputedStyle(p).overflowX;
+			if (o === "auto" || o === "scroll") { held = true; break; }
+			if (o === "hidden" || o === "clip") limit = Math.min(limit, p.getBoundingClientRect().right);
+		}
+		if (!held && r.right > limit + 1) out.push(e.tagName + "." + (e.getAttribute("class") || "") + " " + Math.round(r.right) + " > " + Math.round(limit));
 	}
 	return out.slice(0, 5);
 })()`
