@@ -100,8 +100,8 @@ func (w *walker) done() {
 
 // speech is what the walk looks for in a language.
 type speech struct {
-	lang, query, product, active, none, submit string
-	spec                                       string
+	lang, query, product, active, submit string
+	spec                                 string
 }
 
 var speeches = []speech{
