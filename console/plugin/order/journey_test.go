@@ -88,7 +88,10 @@ func TestAPurchaseOpensAService(t *testing.T) {
 		}
 		Sum struct{ Total, Used int64 }
 	}
-	op.API("GET", "/operator/usage", nil).Is(200).Read(&usage)
+	m.Until("the operator's list has the packages", func() bool {
+		op.API("GET", "/operator/usage", nil).Is(200).Read(&usage)
+		return usage.Sum.Total == 21000
+	})
 	if len(usage.Packages) != 3 || usage.Packages[0].Used != 1 || usage.Sum.Total != 21000 || usage.Sum.Used != 1 {
 		t.Errorf("usage %+v", usage)
 	}
