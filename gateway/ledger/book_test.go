@@ -1,0 +1,91 @@
+package ledger
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/storage"
+)
+
+// A call of a lease that the ledger never made says that the database is too old, and a
+// call beyond its lease is not booked; neither leaves anything.
+func TestCallsOfNoLease(t *testing.T) {
+	l, _, lease := stocked(t)
+	for why, e := range map[string]Entry{
+		"no lease":     entry("pkg_a", 0, lease.ID+1, control.Charged, noon),
+		"no package":   entry("pkg_x", 0, lease.ID+1, control.Charged, noon),
+		"not yet made": entry("pkg_a", 500, 99, control.Charged, noon),
+	} {
+		free := entry("", 0, 0, control.Free, noon)
+		if err := l.Book(t.Context(), []Entry{free, e}, nil); !errors.Is(err, ErrNoLease) {
+			t.Errorf("%s: %v", why, err)
+		}
+	}
+	if calls, err := l.Calls(t.Context(), control.CallFilter{}); err != nil || len(calls) != 0 {
+		t.Errorf("%d records, %v", len(calls), err)
+	}
+	sound(t, l)
+}
+
+// Records of calls go after a week also where no new ones came; the sums stay.
+func TestOldRecordsGoFromAQuietGateway(t *testing.T) {
+	l := fresh(t)
+	now := noon
+	l.now = func() time.Time { return now }
+	if err := l.Book(t.Context(), []Entry{entry("", 0, 0, control.Free, noon)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	left := func(want int) {
+		t.Helper()
+		if err := l.Trim(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if calls, err := l.Calls(t.Context(), control.CallFilter{}); err != nil || len(calls) != want {
+			t.Errorf("%d records, %v; want %d", len(calls), err, want)
+		}
+	}
+	now = noon.Add(callsFor)
+	left(1)
+	now = now.Add(time.Millisecond)
+	left(0)
+	if rows, _, err := l.Usage(t.Context(), 0, 10); err != nil || len(rows) != 1 {
+		t.Errorf("%d sums, %v; want the one", len(rows), err)
+	}
+}
+
+// The audit finds what is wrong.
+func TestAuditFinds(t *testing.T) {
+	for name, harm := range map[string]string{
+		"a charge without a call":  `UPDATE gw_package SET charged = charged + 1, next = next + 1`,
+		"a call without a charge":  `INSERT INTO gw_usage (package, serial, lease, at, request) VALUES ('pkg_a', 1, 1, 1, '')`,
+		"units that nobody holds":  `UPDATE gw_package SET next = next + 1`,
+		"units that came twice":    `UPDATE gw_lease SET remaining = remaining + 1`,
+		"a sum that was made up":   `UPDATE gw_delta SET calls = calls + 1`,
+		"a serial of no lease":     `UPDATE gw_usage SET serial = 70`,
+		"a lease of nobody's":      `UPDATE gw_usage SET lease = 70`,
+		"a package that grew less": `UPDATE gw_package SET granted = 1, next = 12, charged = 2`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, _, lease := stocked(t)
+			if err := l.Book(t.Context(), []Entry{entry("pkg_a", 0, lease.ID, control.Charged, noon)}, nil); err != nil {
+				t.Fatal(err)
+			}
+			sound(t, l)
+			err := l.db.Tx(t.Context(), func(tx *storage.Tx) error {
+				if _, err := tx.Exec(t.Context(), `PRAGMA ignore_check_constraints = 1`); err != nil {
+					return err
+				}
+				_, err := tx.Exec(t.Context(), harm)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if faults, err := l.Audit(t.Context()); err != nil || len(faults) == 0 {
+				t.Errorf("found nothing, %v", err)
+			}
+		})
+	}
+}
