@@ -71,11 +71,12 @@ func (s *Set) funcs(lang string, zone *time.Location) template.FuncMap {
 		"chart": func(b []Bar, label string) template.HTML {
 			return s.chart(zone, b, label, "chart-wide") + s.chart(zone, b[max(0, len(b)-14):], label, "chart-phone")
 		},
-		"bars":  bars,
-		"sums":  sums,
-		"lines": func(text string) []string { return strings.Split(strings.TrimRight(text, "\n"), "\n") },
-		"first": func(text string) string { a, _, _ := strings.Cut(text, " "); return a },
-		"path":  url.PathEscape,
+		"partsample": Sample,
+		"bars":       bars,
+		"sums":       sums,
+		"lines":      func(text string) []string { return strings.Split(strings.TrimRight(text, "\n"), "\n") },
+		"first":      func(text string) string { a, _, _ := strings.Cut(text, " "); return a },
+		"path":       url.PathEscape,
 	}
 }
 

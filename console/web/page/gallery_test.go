@@ -324,6 +324,19 @@ func TestGalleryIsWellFormed(t *testing.T) {
 	}
 }
 
+// The host renders the page of all parts without any data of its own.
+func TestPartsNeedNoData(t *testing.T) {
+	set := gallery(t)
+	for _, lang := range page.Languages {
+		f := frame("parts", lang, "")
+		f.Data, f.Faults = nil, nil
+		var b bytes.Buffer
+		if err := set.Render(&b, "page/parts", f); err != nil {
+			t.Errorf("%s: %v", lang, err)
+		}
+	}
+}
+
 func TestThemeIsInTheFirstByte(t *testing.T) {
 	set := gallery(t)
 	for theme, want := range map[string]string{"light": `class="light"`, "dark": `class="dark"`, "": `<html lang="zh-CN">`} {

@@ -6,8 +6,8 @@ import (
 	"github.com/souk-market/souk/console/market"
 )
 
-// Sample is the data of the page "page/parts", on which every part stands in every state.
-// It is for developers: a part is drawn there before a page uses it.
+// Sample is what the page "page/parts" shows if it is given nothing else: every part in
+// every state. The page is for developers: a part is drawn there before a page uses it.
 func Sample(now time.Time) any {
 	text := func(zh, en string) market.Text { return market.Text{ZH: zh, EN: en} }
 	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
