@@ -80,12 +80,12 @@ func large(lang string, n int64) (figure, unit string) {
 
 // money is ¥79.00: sign, no space, two decimals always, a true minus.
 func money(f market.Fen) template.HTML {
-	sign := ""
+	sign, minus := "", ""
 	if f < 0 {
-		sign, f = "\u2212", -f
+		sign, minus, f = "\u2212", "-", -f // a program reads a hyphen, a person a true minus
 	}
 	whole := groups(int64(f/100), thin)
-	return template.HTML(fmt.Sprintf(`<data class="money" value="%s">%s¥%s.%02d</data>`, f.Yuan(), sign, whole, f%100))
+	return template.HTML(fmt.Sprintf(`<data class="money" value="%s%s">%s¥%s.%02d</data>`, minus, f.Yuan(), sign, whole, f%100))
 }
 
 // former is a price that no longer holds: struck through, and said to be former.

@@ -3,6 +3,10 @@ package page
 import "html/template"
 
 // icons are drawn on a grid of 20, by strokes of 1.5 with round ends.
+//
+// Why they are written into the page and are no sprite file: a reference into another file
+// falls under default-src in some browsers, which our content policy sets to none, and then
+// no icon is seen at all. Compressed, a page's icons are a few hundred bytes.
 var icons = map[string]string{
 	"search": `<circle cx="9" cy="9" r="5.2"/><path d="m13 13 4 4"/>`,
 	"menu":   `<path d="M3 5.5h14M3 10h14M3 14.5h14"/>`,
@@ -53,7 +57,7 @@ var icons = map[string]string{
 	"tkt":    `<path d="M3 5.5h14v3a1.6 1.6 0 0 0 0 3v3H3v-3a1.6 1.6 0 0 0 0-3zM12 5.5v9"/>`,
 	"chat":   `<path d="M3 4.5h14v9.5H9.5L6 17v-3H3z"/>`,
 	"term":   `<rect x="2.8" y="4" width="14.4" height="12" rx="1.5"/><path d="m5.8 8 2.5 2-2.5 2M10 12.5h4"/>`,
-	"gear":   `<circle cx="10" cy="10" r="2.6"/><path d="M10 3v2.4M10 14.6V17M3 10h2.4M14.6 10H17M5 5l1.7 1.7M13.3 13.3 15 15M5 15l1.7-1.7M13.3 6.7 15 5"/>`,
+	"gear":   `<circle cx="10" cy="10" r="1.9"/><circle cx="10" cy="10" r="5"/><path d="M10 5V2.8M10 17.2V15M5 10H2.8M17.2 10H15M6.5 6.5 4.9 4.9M15.1 15.1l-1.6-1.6M6.5 13.5l-1.6 1.6M15.1 4.9l-1.6 1.6"/>`,
 	"down":   `<path d="m5.5 8 4.5 4.5L14.5 8"/>`,
 	"left":   `<path d="M12.5 5 7.5 10l5 5"/>`,
 	"right":  `<path d="m7.5 5 5 5-5 5"/>`,

@@ -4,11 +4,66 @@
 //
 // A page file defines "content", which is executed with the Frame; the page's own data is
 // .Data. Texts come from word files only: {{t "order.pay"}}, {{t "order.lines" "n" 3}},
-// {{tn "order.line" .Data.Count}} (keys x.one and x.other). Parts are templates that take
-// a dict: {{template "field" (dict "f" . "name" "email" "label" (t "account.email"))}}.
-// All of them, in all their states, stand on /parts.
+// {{tn "order.line" .Data.Count}} (keys x.one and x.other). New fails on a word that is
+// missing, or is in one language only.
 //
-// Nothing is inline but SVG: the content policy allows neither styles nor scripts.
+// # How things are written
+//
+//	{{num 1268}} {{grouped 1268}}      1 268, as an element and within a sentence
+//	{{with large 42100000}}{{.Number}} {{.Unit}}{{end}}   4 210 万, 42.1 M
+//	{{money .Fen}} {{former .Fen}} {{unit 0.0079}}        ¥79.00, struck through, ¥0.0079
+//	{{share 268 4000}} {{percent 99.98}} {{millis 86.0}}  6.7%, 99.98, 86 ms
+//	{{date .At}} {{datetime .At}} {{clock .At}} {{ago .Now .At}}
+//	{{icon "okc"}} {{spark .Days}} {{sparkmid .Days}} {{sparkwide .Days}} {{stars 4.7}}
+//	{{usagebar .Total .Used}} {{usagebar .Total .First .Second}}
+//	{{text .Name}} with {{other .Name}} in the tag: a text in both languages
+//	{{with_ .Path "page" 2 "q" ""}}    the address with its query changed
+//
+// # Parts
+//
+// Most take a dict. "f" is the Frame, for its token and its faults.
+//
+//	tag        (dict "kind" "good" "icon" "okc" "word" …)   kinds: good warn caution bad accent ""
+//	kindtag    a word with an edge
+//	alert      (dict "kind" "caution" "text" … "href" … "word" …)   danger warning caution note
+//	faults     the Frame: what is wrong with the form, with links to the fields
+//	field      (dict "f" . "name" … "label" … "value" … "type" … "help" … "unit" … "width" 12
+//	           "mode" "numeric" "auto" … "hint" … "optional" true "code" true
+//	           "rows" 3 "options" (list (dict "value" … "word" … "chosen" true)))
+//	plan       (dict "name" "plan" "value" … "title" … "note" … "price" … "unit" … "chosen" true "why" …)
+//	quantity   (dict "name" "count" "value" 1 "min" 1 "max" 1000)
+//	dialog     (dict "id" … "f" . "action" … "title" … "text" … "keeps" … "confirm" … "verb" …
+//	           "choose" … "option" … "options" (list …)), opened by a link to the page that asks
+//	           the same: <a class="btn danger" href="…" data-dialog="id">
+//	secret     (dict "f" . "s" .Secret), of Name, Value, Tail, Note (a key), At, Reveal, Reset
+//	copyval    (dict "value" … "name" …)      a value with a copy button
+//	command    a command with a copy button
+//	codebox    a list of Language and Text    code in tabs
+//	operations Base, Domain and a list of Operations
+//	usage      (dict "used" … "total" … "parts" (list …) "detail" true "forecast" …)
+//	chart      (dict "points" … "label" a sentence that says the finding); chartlegend the points
+//	spans      (dict "span" "30d" "path" .Path)
+//	calls      a list of At, Request, Method, Path, Outcome, Status, Millis, Code
+//	stepper    (dict "at" 1 "steps" (list …))
+//	events     (list (dict "state" "done" "what" … "when" … "text" …))    done, now, later
+//	empty      (dict "first" true "title" … "text" … "href" … "word" … "href2" … "word2" … "command" …)
+//	pages      (dict "page" 1 "pages" 9 "path" .Path); next (dict "next" key "before" key "path" .Path)
+//	product    a card; pfacts its measured facts; seller (dict "name" … "verified" … "facts" … "ask" … "shop" …)
+//	score      (dict "score" 4.7 "count" 312 "href" …); votes, review, thread, upload, loading: see their files
+//
+// Classes that pages use directly: btn (primary danger fill text small large full), card
+// (flush, with bar and body), stack, stats, kv, tabs, filters, chips, diff, actionbar, todo,
+// lines, and tables (cards, dense, picks; td.name, td.r, data-label).
+//
+// # Compositions
+//
+// home: hero, home-sec, catgrid, grid4, campaign. Store list: store-list. Product: two-col.
+// Console detail: detail. Two cards abreast: half. Wizard: wizard. Checkout: check. Sign-in:
+// narrow. Error: errorpage. Reference: docs. Whole pages to copy from stand in
+// testdata/gallery; every part in every state stands on /parts.
+//
+// Nothing is inline but SVG: the content policy allows neither styles nor scripts. Lengths
+// that come from data are SVG attributes, colours come from classes.
 package page
 
 import (
