@@ -1,4 +1,4 @@
-package main
+package command
 
 import (
 	"bytes"
@@ -272,7 +272,7 @@ func TestSignPrintsACallThatAShellUnderstands(t *testing.T) {
 func TestSDKOnDisk(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "sdk")
 	for _, language := range []string{"go", "python"} {
-		s, _, errs := souk(t, "sdk", "--language", language, "--out", filepath.Join(out, language), "examples/seller-weather/weather/openapi.yaml")
+		s, _, errs := souk(t, "sdk", "--language", language, "--out", filepath.Join(out, language), "../seller-weather/weather/openapi.yaml")
 		if s != 0 {
 			t.Errorf("%s: %s", language, errs)
 		}
@@ -280,7 +280,7 @@ func TestSDKOnDisk(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if s, _, errs := souk(t, "sdk", "--language", "latin", "--out", out, "examples/seller-weather/weather/openapi.yaml"); s != 2 || !strings.Contains(errs, "latin") {
+	if s, _, errs := souk(t, "sdk", "--language", "latin", "--out", out, "../seller-weather/weather/openapi.yaml"); s != 2 || !strings.Contains(errs, "latin") {
 		t.Errorf("status %d, %s", s, errs)
 	}
 }
