@@ -12,8 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -32,6 +34,7 @@ const (
 	rotateAt   = 4 << 20 // bytes of a spool file after which another is begun
 	pendingMax = 500_000 // entries; above it calls are refused rather than counted in the dark
 	notesMax   = 50_000  // of them, calls that cost nothing; further ones are dropped and counted
+	batchMost  = 5_000   // entries of a transaction: it holds the pen for some 60 ms
 	trimEvery  = time.Minute
 )
 
@@ -53,6 +56,7 @@ type Journal struct {
 	mu      sync.Mutex // guards what follows
 	file    *os.File
 	number  int   // of the file
+	oldest  int   // of the files there are
 	size    int64 // bytes of whole records in it
 	pending []ledger.Entry
 	notes   int // entries of pending that are not charged
@@ -117,7 +121,7 @@ func (j *Journal) replay(ctx context.Context) error {
 		if whole < len(b) {
 			j.log.Warn("the spool ends in the middle of a record", zap.String("file", j.name(n)), zap.Int("bytes left out", len(b)-whole))
 		}
-		if err := j.book.Book(ctx, entries, nil); err != nil {
+		if _, err := j.bookAll(ctx, entries); err != nil {
 			return fmt.Errorf("book the spool %s: %w", j.name(n), err)
 		}
 		if len(entries) > 0 {
@@ -131,6 +135,17 @@ func (j *Journal) replay(ctx context.Context) error {
 	return nil
 }
 
+// bookAll books entries in transactions of a bearable size, and says how many it did.
+func (j *Journal) bookAll(ctx context.Context, entries []ledger.Entry) (done int, err error) {
+	for part := range slices.Chunk(entries, batchMost) {
+		if err := j.book.Book(ctx, part, nil); err != nil {
+			return done, err
+		}
+		done += len(part)
+	}
+	return done, nil
+}
+
 // begin opens the next file. It is called with the lock held, or before there is anybody
 // to hold it against.
 func (j *Journal) begin() error {
@@ -138,7 +153,9 @@ func (j *Journal) begin() error {
 	if err != nil {
 		return fmt.Errorf("begin a spool file: %w", err)
 	}
-	if j.file != nil {
+	if j.file == nil {
+		j.oldest = j.number + 1
+	} else {
 		_ = j.file.Close() // its records are in the page cache, and in pending
 	}
 	j.file, j.number, j.size = f, j.number+1, 0
@@ -258,9 +275,14 @@ func (j *Journal) Flush(ctx context.Context) error {
 	if dropped > 0 {
 		j.log.Warn("notes of calls were dropped", zap.Int64("calls", dropped))
 	}
-	if err := j.book.Book(ctx, batch, nil); err != nil {
+	if done, err := j.bookAll(ctx, batch); err != nil {
+		for _, e := range batch[:done] {
+			if e.Outcome != control.Charged {
+				notes--
+			}
+		}
 		j.mu.Lock()
-		j.pending = append(batch, j.pending...)
+		j.pending = append(batch[done:], j.pending...)
 		j.notes += notes
 		j.dropped += dropped
 		j.mu.Unlock()
@@ -282,15 +304,9 @@ func (j *Journal) clear(through int, rotated bool) error {
 			j.size = 0
 		}
 	}
-	numbers, err := j.files()
-	if err != nil {
-		return err
-	}
-	for _, n := range numbers {
-		if n <= through {
-			if err := os.Remove(j.name(n)); err != nil {
-				return err
-			}
+	for ; j.oldest <= through; j.oldest++ {
+		if err := os.Remove(j.name(j.oldest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
 	}
 	return nil

@@ -94,8 +94,8 @@ type handle struct {
 	dead atomic.Bool // taken out of the registry
 
 	mu    sync.Mutex // one refill at a time; guards what follows
-	since int64      // milliseconds: when the last lease was made
-	size  int64      // and how many units it had
+	since int64      // milliseconds: when the last lease was made; 0: never
+	spent int64      // units of closed chunks that calls took since
 }
 
 // chunk is a lease that is being spent.
@@ -106,6 +106,7 @@ type chunk struct {
 	spent  atomic.Int64  // serials reserved; more than size once it is empty or closed
 	out    atomic.Int64  // of them, neither settled nor voided
 	closed atomic.Bool   // nothing more will be reserved
+	past   atomic.Bool   // another package goes first again: the next call looks
 	held   *atomic.Int64 // of the package, over all chunks
 }
 
@@ -191,7 +192,7 @@ func (q *Quota) handle(k key) *handle {
 // take is the whole of a warm reservation.
 func (h *handle) take(now int64) (gate.Hold, bool) {
 	c := h.chunk.Load()
-	if c == nil || c.Until != 0 && now >= c.Until {
+	if c == nil || c.Until != 0 && now >= c.Until || c.past.Load() {
 		return gate.Hold{}, false
 	}
 	c.out.Add(1)
@@ -254,7 +255,7 @@ func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 		return verdict, nil
 	}
 	c := &chunk{Lease: l, handle: h, size: l.Hi - l.Lo}
-	h.since, h.size = now, c.size
+	h.since, h.spent = now, 0
 	q.mu.Lock()
 	if c.held = q.held[l.Package]; c.held == nil {
 		c.held = new(atomic.Int64)
@@ -266,22 +267,25 @@ func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 	return verdict, nil
 }
 
-// want is how many units last for a while at the rate at which the last lease was spent.
+// want is how many units last for a while at the rate at which calls took the last ones.
 func (h *handle) want(now int64) int64 {
 	if h.since == 0 {
 		return leaseFirst
 	}
 	took := max(now-h.since, 1)
-	return max(leaseFirst, min(leaseMost, h.size*leaseFor.Milliseconds()/took))
+	return max(leaseFirst, min(leaseMost, h.spent*leaseFor.Milliseconds()/took))
 }
 
-// close ends a chunk and gives back what was not reserved of it.
+// close ends a chunk and gives back what was not reserved of it. It is called with the
+// handle's lock held.
 func (q *Quota) close(c *chunk) {
 	if c == nil || c.closed.Swap(true) {
 		return
 	}
 	spent := c.spent.Add(closedMark) - closedMark
-	if left := c.size - min(spent, c.size); left > 0 {
+	spent = min(spent, c.size)
+	c.handle.spent += spent
+	if left := c.size - spent; left > 0 {
 		q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: left})
 	}
 	q.drop(c)
@@ -309,13 +313,17 @@ func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
 	return nil
 }
 
-// Void gives a reserved unit back; the next lease has it again.
+// Void gives a reserved unit back; the next lease has it again. Where calls are served from
+// another package by now, the next one looks which goes first.
 func (q *Quota) Void(h gate.Hold) {
 	c := q.find(h)
 	if c == nil {
 		return
 	}
 	q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: 1})
+	if open := c.handle.chunk.Load(); open != nil && open.Package != c.Package {
+		open.past.Store(true)
+	}
 	q.end(c)
 	// "None left" is no longer true, neither for the handle nor for one that took its place.
 	c.handle.turn.Add(1)
