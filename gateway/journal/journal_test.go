@@ -21,11 +21,16 @@ type shelf struct {
 	mu      sync.Mutex
 	entries []ledger.Entry
 	broken  error
+	parts   int // if set, every so many-th part fails
+	asked   int
 }
 
 func (s *shelf) Book(_ context.Context, e []ledger.Entry, _ []ledger.Credit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.asked++; s.parts > 0 && s.asked%s.parts == 0 {
+		return errors.New("busy")
+	}
 	if s.broken == nil {
 		s.entries = append(s.entries, e...)
 	}
@@ -163,5 +168,68 @@ func TestTheSpoolCannotBeWritten(t *testing.T) {
 	}
 	if n := len(s.list()); n != 1 {
 		t.Errorf("%d calls were booked, want the one that was settled", n)
+	}
+}
+
+// What heaped up while the ledger was gone is booked in parts; a part that fails is tried
+// again, and what went before it is not. The spool is gone once all is booked.
+func TestAHeapIsBookedInParts(t *testing.T) {
+	folder := t.TempDir()
+	s := &shelf{parts: 2}
+	j := fresh(t, s, folder)
+	j.writing.Lock() // the writer behind waits
+	const charged, noted = 40_000, 1_000
+	for i := range int64(charged) {
+		e := entry(i)
+		if err := j.Settle(7, &e.CallRecord); err != nil {
+			t.Fatal(err)
+		}
+		if i == charged/2 {
+			for range noted {
+				j.Note(&control.CallRecord{Outcome: control.Free, Serial: -1})
+			}
+		}
+	}
+	j.writing.Unlock()
+	for j.Flush(t.Context()) != nil {
+		j.mu.Lock()
+		waiting := j.notes
+		j.mu.Unlock()
+		if waiting < 0 || waiting > noted {
+			t.Fatalf("%d notes are waiting of %d", waiting, noted)
+		}
+	}
+	got := s.list()
+	next, free := int64(0), 0
+	for _, e := range got {
+		switch {
+		case e.Outcome == control.Free:
+			free++
+		case e.Serial != next:
+			t.Fatalf("serial %d was booked, want %d", e.Serial, next)
+		default:
+			next++
+		}
+	}
+	if next != charged || free != noted {
+		t.Errorf("%d charged and %d free calls were booked, want %d and %d", next, free, charged, noted)
+	}
+	s.mu.Lock()
+	s.parts = 0
+	s.mu.Unlock()
+	// A last call makes the writer look at the file that was rotated away.
+	e := entry(charged)
+	if err := j.Settle(7, &e.CallRecord); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	numbers, err := j.files()
+	if err != nil || len(numbers) != 1 {
+		t.Fatalf("the spool's files are %v, %v; want one", numbers, err)
+	}
+	if f, err := os.Stat(j.name(numbers[0])); err != nil || f.Size() != 0 {
+		t.Errorf("the spool still has %d bytes, %v", f.Size(), err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -542,4 +543,101 @@ func TestHandlesDoNotTakeEachOthersUnits(t *testing.T) {
 	}
 	wg.Wait()
 	n.sound(0)
+}
+
+// full is a journal on a full disk.
+type full struct{}
+
+var errFull = errors.New("no space left")
+
+func (full) Settle(int64, *control.CallRecord) error { return errFull }
+
+// A call that cannot be written down is not charged, and its unit is there for the next one.
+func TestWhatCannotBeWrittenDownIsNotCharged(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	n.pack("pkg_a", 1, noon, time.Time{})
+	q, err := quota.Open(t.Context(), quota.Options{Ledger: n.Ledger, Journal: full{}, Now: func() time.Time { return noon }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		h, err := q.Reserve(app, product)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := q.Settle(h, record(h)); !errors.Is(err, errFull) {
+			t.Fatalf("settled with %v", err)
+		}
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := n.Balances(t.Context(), "grt_a"); err != nil || b[0].Used != 0 || b[0].Remaining != 1 {
+		t.Errorf("%+v, %v", b, err)
+	}
+	if _, err := n.call(); err != nil {
+		t.Errorf("once there is space: %v", err)
+	}
+	n.sound(1)
+}
+
+// OPR-01: the records of calls, the sums and the balance say the same, with free and refused
+// calls beside the charged ones.
+func TestRecordsAddUpToUsed(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	n.pack("pkg_a", 120, noon, time.Time{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 60 {
+				h, err := n.Reserve(app, product)
+				switch {
+				case err != nil:
+					n.journal.Note(&control.CallRecord{Request: "refused", At: noon, App: app, Product: product, Grant: "grt_a", Serial: -1,
+						Status: 403, Code: "B403MQ", Outcome: control.Refused})
+				case i%3 == 0:
+					n.Void(h)
+					n.journal.Note(&control.CallRecord{Request: "free", At: noon, App: app, Product: product, Grant: h.Grant, Package: h.Package, Serial: -1,
+						Status: 502, Outcome: control.Free})
+				default:
+					if err := n.Settle(h, record(h)); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b, err := n.Balances(t.Context(), "grt_a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	calls, err := n.Calls(t.Context(), control.CallFilter{App: app, Max: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, serials := map[control.Outcome]int64{}, map[int64]bool{}
+	for _, c := range calls {
+		records[c.Outcome]++
+		if c.Outcome == control.Charged {
+			if serials[c.Serial] {
+				t.Errorf("serial %d stands in two records", c.Serial)
+			}
+			serials[c.Serial] = true
+		}
+	}
+	rows, _, err := n.Usage(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[control.Outcome]int64{}
+	for _, u := range rows {
+		sums[u.Outcome] += u.Calls
+	}
+	if len(calls) != 240 || b[0].Used != records[control.Charged] || !maps.Equal(records, sums) {
+		t.Errorf("used %d, records %v, sums %v", b[0].Used, records, sums)
+	}
+	n.sound(b[0].Used)
 }
