@@ -52,7 +52,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	if c.Hold.Held() && !settled {
 		s.quota.Void(c.Hold)
 	}
-	record := s.record(c, time.Since(began))
+	s.record(c, time.Since(began))
+	record := &c.Record
 	code := class(record.Status)
 	if err != nil {
 		r := s.refusal(c, err)
@@ -67,11 +68,11 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		// A charged call was written down when it was settled. One that nobody can be named
 		// for is counted only: strangers could fill the ledger otherwise.
 		if c.App != "" && !(settled && err == nil && record.Outcome == control.Charged) {
-			s.journal.Note(&record)
+			s.journal.Note(record)
 		}
 	}
 	s.meter.Done(id, record.Outcome, code)
-	s.logCall(c, &record)
+	s.logCall(record)
 }
 
 // take makes a call of a request, before anything of it was looked at.
@@ -139,36 +140,49 @@ func (s *Server) forward(c *gate.Call) error {
 // settle makes the unit a charged one, or gives it back, before the first byte of the
 // answer leaves: who holds an answer has paid for it.
 func (s *Server) settle(c *gate.Call, took time.Duration) error {
-	record := s.record(c, took)
-	if record.Outcome != control.Charged {
+	s.record(c, took)
+	if c.Record.Outcome != control.Charged {
 		s.quota.Void(c.Hold)
 		return nil
 	}
-	if err := s.quota.Settle(c.Hold, &record); err != nil {
+	if err := s.quota.Settle(c.Hold, &c.Record); err != nil {
 		s.log.Error("settle", zap.String("request", c.ID), zap.Error(err))
 		return gate.Busy
 	}
 	return nil
 }
 
-// record is the call as it will be journalled if the seller's answer stands.
-func (s *Server) record(c *gate.Call, took time.Duration) control.CallRecord {
-	record := control.CallRecord{
+// record writes on the call how it will be journalled if the seller's answer stands.
+func (s *Server) record(c *gate.Call, took time.Duration) {
+	record := &c.Record
+	*record = control.CallRecord{
 		Request: c.ID, At: c.At, App: c.App, Grant: c.Hold.Grant, Package: c.Hold.Package, Serial: -1,
 		Status: c.Request.Response.StatusCode(), Outcome: control.Free, Took: took,
 	}
 	if c.Route == nil {
-		return record
+		return
 	}
 	record.Product, record.Route, record.Method, record.Path = c.Route.Product, c.Route.ID, c.Route.Method, c.Route.Path
 	if record.Method == "ANY" {
-		record.Method = string(c.Request.Method())
+		record.Method = method(c.Request.Method())
 	}
 	if c.Hold.Held() && charged(c.Route.Charge, record.Status) {
 		record.Serial, record.Outcome = c.Hold.Serial, control.Charged
 	}
-	return record
 }
+
+// method is the text of a method; for those that are usual it is always the same text.
+func method(m []byte) string {
+	for _, usual := range [...]string{"GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS"} {
+		if string(m) == usual {
+			return usual
+		}
+	}
+	return string(m[:min(len(m), maxMethod)])
+}
+
+// maxMethod bounds what is kept of a method that a caller invented.
+const maxMethod = 32
 
 // charged is table 1.6 of design/metering.md.
 func charged(on control.ChargeOn, status int) bool {
@@ -476,7 +490,7 @@ func newID() string {
 
 // logCall writes one line for a call. The path is the route's: the caller's may hold what
 // is nobody's business.
-func (s *Server) logCall(c *gate.Call, r *control.CallRecord) {
+func (s *Server) logCall(r *control.CallRecord) {
 	if line := s.access.Check(zap.InfoLevel, "call"); line != nil {
 		line.Write(zap.String("request", r.Request), zap.String("app", string(r.App)), zap.String("route", string(r.Route)),
 			zap.String("method", r.Method), zap.String("path", r.Path), zap.Int("status", r.Status), zap.String("code", r.Code),

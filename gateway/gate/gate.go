@@ -47,6 +47,10 @@ type Call struct {
 
 	// Written by quota.
 	Hold Hold
+
+	// Record is what will be remembered of the call. It stands here so that writing it down
+	// allocates nothing; who keeps it takes a copy.
+	Record control.CallRecord
 }
 
 // Param is one value of a path.
