@@ -67,7 +67,7 @@ func (panicky) Error(args ...any) { panic(fmt.Sprint(args...)) }
 // none twice, and never more than was granted; in the end each unit was used (M1, M2, M7).
 func TestKill(t *testing.T) {
 	folder := t.TempDir()
-	const granted = 30_000
+	const granted = 15_000
 	n := start(t, folder)
 	n.grant(true)
 	n.pack("pkg_a", granted, noon, time.Time{})
@@ -75,10 +75,11 @@ func TestKill(t *testing.T) {
 	replied := map[string]int{}
 	kills := 0
 	for ; ; kills++ {
-		if kills > 60 {
+		if kills > 200 {
 			t.Fatal("it makes no progress")
 		}
-		done, said := killOne(t, folder, time.Duration(20+kills*7%60)*time.Millisecond)
+		// Every third kill counts from the start, and so hits the recovery itself.
+		done, said := killOne(t, folder, time.Duration(3+kills*7%30)*time.Millisecond, kills%3 == 2)
 		for _, s := range said {
 			replied[s]++
 		}
@@ -124,9 +125,9 @@ func TestKill(t *testing.T) {
 	t.Logf("%d kills, %d charged, %d answered", kills, charged, len(replied))
 }
 
-// killOne runs a node for a while after its first answer and kills it; done is true if
-// the package was used up before.
-func killOne(t *testing.T, folder string, after time.Duration) (done bool, said []string) {
+// killOne runs a node for a while after its first answer, or after its start, and kills it;
+// done is true if the package was used up before.
+func killOne(t *testing.T, folder string, after time.Duration, fromStart bool) (done bool, said []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), "SOUK_QUOTA_NODE="+folder)
@@ -139,11 +140,17 @@ func killOne(t *testing.T, folder string, after time.Duration) (done bool, said 
 		t.Fatal(err)
 	}
 	var timer *time.Timer
-	lines := bufio.NewScanner(pipe)
-	for lines.Scan() {
+	arm := func() {
 		if timer == nil {
 			timer = time.AfterFunc(after, func() { _ = cmd.Process.Kill() }) // it may have ended
 		}
+	}
+	if fromStart {
+		arm()
+	}
+	lines := bufio.NewScanner(pipe)
+	for lines.Scan() {
+		arm()
 		if f := strings.Fields(lines.Text()); len(f) == 2 {
 			said = append(said, lines.Text())
 		}
