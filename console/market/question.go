@@ -50,8 +50,6 @@ type Shelf interface {
 	// Offer is Missing if there is no such plan; a plan that is no longer for sale has
 	// Open false.
 	Offer(ctx context.Context, id PlanID) (Offer, error)
-	// Offers are all plans of a product, in the seller's order.
-	Offers(ctx context.Context, id ProductID) ([]Offer, error)
 }
 
 // Kind is a product type: it opens and closes what was bought. Each verb may be repeated

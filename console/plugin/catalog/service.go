@@ -257,16 +257,3 @@ func (s shelf) Offer(ctx context.Context, id market.PlanID) (market.Offer, error
 	}
 	return market.Offer{Plan: market.Plan{ID: id}, Product: pr.ID, Name: pr.Live.Name}, nil
 }
-
-// Offers are the plans that are for sale.
-func (s shelf) Offers(ctx context.Context, id market.ProductID) ([]market.Offer, error) {
-	pr, err := find(ctx, s.p.db.Read(), id)
-	if err != nil || pr.Live == nil {
-		return nil, err
-	}
-	var list []market.Offer
-	for _, plan := range pr.Live.Plans {
-		list = append(list, s.p.offerOf(pr, plan))
-	}
-	return list, nil
-}
