@@ -192,7 +192,9 @@ func (l *Ledger) reset(ctx context.Context, id control.AppID, f func(*storage.Tx
 	return l.Credentials(ctx, id)
 }
 
-// tell writes a change into the feed.
+// tell writes a change into the feed. The kinds are "table" (a group or route), "app",
+// "grant" (or a package of it), each with its ID, and "left": the grant, as JSON, as it was
+// before it went to another app or product.
 func tell(ctx context.Context, tx *storage.Tx, kind, id string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO gw_change (kind, id) VALUES (?, ?)`, kind, id)
 	return err

@@ -641,3 +641,52 @@ func TestRecordsAddUpToUsed(t *testing.T) {
 	}
 	n.sound(b[0].Used)
 }
+
+// As many callers as units, each with one at a time: whoever comes finds a unit, since the
+// others cannot have them all (Q5, M8).
+func TestNobodyIsRefusedWhileAUnitIsFree(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	const callers = 5
+	n.pack("pkg_a", callers-2, noon, noon.Add(time.Hour))
+	n.pack("pkg_b", 2, noon, time.Time{})
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for k := range 60 {
+				h, err := n.Reserve(app, product)
+				if err != nil {
+					t.Errorf("round %d: %v", k, err)
+					return
+				}
+				n.Void(h)
+			}
+		})
+	}
+	wg.Wait()
+	n.sound(0)
+}
+
+// A grant that goes to another app takes what is left with it at once.
+func TestAGrantThatMovesTakesItsUnits(t *testing.T) {
+	n := open(t)
+	n.grant(true)
+	n.pack("pkg_a", 10, noon, time.Time{})
+	if _, err := n.call(); err != nil {
+		t.Fatal(err)
+	}
+	n.apply(&control.Grant{ID: "grt_a", App: "app_b", Product: product, Live: true})
+	if _, err := n.Reserve(app, product); !errors.Is(err, gate.Unauthorized) {
+		t.Errorf("the app that had it: %v", err)
+	}
+	for i := range 9 {
+		h, err := n.Reserve("app_b", product)
+		if err != nil {
+			t.Fatalf("call %d of the app that has it: %v", i+1, err)
+		}
+		if err := n.Settle(h, record(h)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n.sound(10)
+}
