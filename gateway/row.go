@@ -235,10 +235,11 @@ func (s *Server) refusal(c *gate.Call, err error) *gate.Refusal {
 // head reads the head of a request, and refuses what two servers could read differently.
 func (s *Server) head(c *gate.Call) error {
 	h := &c.Request.Request.Header
-	if r := c.Fields.Read(h.RawHeaders()); r != nil {
+	if err := c.Fields.Read(h.RawHeaders()); err != nil {
 		c.Request.SetConnectionClose()
-		return r
+		return gate.Refuse("I400HD", "Invalid Header `?` "+err.Error())
 	}
+	c.Method, c.Host = h.Method(), h.Host()
 	switch string(h.Protocol()) {
 	case "HTTP/1.1", "HTTP/1.0":
 	default:

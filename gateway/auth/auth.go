@@ -119,7 +119,7 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 	if !ok || !app.Live {
 		return gate.UnknownKey
 	}
-	k.request = signer.Request{Method: c.Request.Method(), Target: c.Target, Headers: &c.Fields}
+	k.request = signer.Request{Method: c.Method, Target: c.Target, Headers: &c.Fields}
 	if k.request.ReadsBody() {
 		if err := c.ReadBody(c); err != nil {
 			return err

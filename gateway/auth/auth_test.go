@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/tally"
@@ -66,17 +64,16 @@ func open(t *testing.T, b book) *desk {
 // call passes a request with these header lines, and says what the gate made of it.
 func (d *desk) call(target, body string, lines ...string) (*gate.Call, error) {
 	d.t.Helper()
-	ctx := &fasthttp.RequestCtx{}
-	ctx.Request.Header.SetMethod("POST")
-	c := &gate.Call{Request: ctx, At: d.now, Route: &d.route, Group: &d.group, Target: []byte(target)}
+	c := &gate.Call{Method: []byte("POST"), At: d.now, Route: &d.route, Group: &d.group, Target: []byte(target)}
 	path, query, _ := strings.Cut(target, "?")
 	c.Path, c.Query = []byte(path), []byte(query)
 	c.ReadBody = func(c *gate.Call) error {
 		c.Body, c.BodyRead = []byte(body), true
 		return nil
 	}
-	if r := c.Fields.Read([]byte(strings.Join(lines, "\r\n") + "\r\n\r\n")); r != nil {
-		d.t.Fatal(r)
+	for _, line := range lines {
+		name, value, _ := strings.Cut(line, ":")
+		c.Fields = append(c.Fields, gate.Field{Name: []byte(name), Value: []byte(strings.TrimSpace(value))})
 	}
 	return c, d.gate.Pass(c)
 }

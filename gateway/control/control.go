@@ -19,6 +19,10 @@ type (
 	ProductID string // what is sold, "prd_…"
 	GrantID   string // an app may call a product (已授权), "grt_…"
 	PackageID string // so many calls in a buyer's hand (套餐包), "pkg_…"
+
+	UpstreamID    string // the seller's servers (后端服务), "ups_…"
+	SecretID      string // a value that settings name and nobody sees again, "sec_…"
+	CertificateID string // of domains, "crt_…"
 )
 
 // Errors of a Plane. They are compared with errors.Is.
@@ -71,14 +75,17 @@ type Plane interface {
 }
 
 // Change is one fact that the console wants to be true. It is one of
-// *Group, *Route, *App, *Grant, *Package.
+// *Group, *Route, *Upstream, *Secret, *Certificate, *App, *Grant, *Package.
 type Change interface{ change() }
 
-func (*Group) change()   {}
-func (*Route) change()   {}
-func (*App) change()     {}
-func (*Grant) change()   {}
-func (*Package) change() {}
+func (*Group) change()       {}
+func (*Route) change()       {}
+func (*Upstream) change()    {}
+func (*Secret) change()      {}
+func (*Certificate) change() {}
+func (*App) change()         {}
+func (*Grant) change()       {}
+func (*Package) change()     {}
 
 // Group is a seller's APIs under one or more host names.
 type Group struct {
@@ -88,7 +95,14 @@ type Group struct {
 	// KeepAppCode passes the caller's AppCode on to the seller in pass-through mode.
 	// The default cuts it out, so that sellers do not collect their buyers' codes.
 	KeepAppCode bool `json:"keep_app_code,omitempty"`
-	Live        bool `json:"live"` // false: the domain answers as if it were not there
+	// TestDomain is the group's built-in domain, one of Domains: it takes a thousand calls a
+	// day and no more (T429ID). Empty: there is none.
+	TestDomain string `json:"test_domain,omitempty"`
+	// SecureAppCode refuses AppCodes that come over plain HTTP.
+	SecureAppCode bool            `json:"secure_app_code,omitempty"`
+	Filters       []FilterSetting `json:"filters,omitempty"` // before those of the route
+	Limits        []Limit         `json:"limits,omitempty"`  // beside those of the route
+	Live          bool            `json:"live"`              // false: the domain answers as if it were not there
 }
 
 // Stage is where a version of a route is published.
@@ -136,6 +150,8 @@ type Route struct {
 	// Upstream is the seller's base address, scheme http or https, with an optional
 	// base path: "https://api.example.com/v2".
 	Upstream string `json:"upstream"`
+	// Via names an Upstream with more to say, whose targets then take the place of Upstream.
+	Via UpstreamID `json:"via,omitempty"`
 	// UpstreamPath replaces Path at the seller, with the same [names]. Empty: the
 	// caller's path is passed on byte for byte.
 	UpstreamPath string        `json:"upstream_path,omitempty"`
@@ -146,6 +162,16 @@ type Route struct {
 	ForceNonce bool           `json:"force_nonce,omitempty"`
 	Canonical  bool           `json:"canonical,omitempty"` // only the canonical string to sign is accepted
 	MaxBody    int64          `json:"max_body,omitempty"`  // bytes of a request body; 0: 10 MiB
+
+	Secure bool `json:"secure,omitempty"` // only over TLS; I403PT otherwise
+
+	Mode       Mode        `json:"mode,omitempty"`
+	Parameters []Parameter `json:"parameters,omitempty"`
+	Constants  []Constant  `json:"constants,omitempty"`
+	Mock       *Mock       `json:"mock,omitempty"`
+
+	Limits  []Limit         `json:"limits,omitempty"`
+	Filters []FilterSetting `json:"filters,omitempty"`
 
 	Throttle Throttle `json:"throttle"`
 	Charge   ChargeOn `json:"charge,omitempty"` // empty: ChargeSucceeded

@@ -5,6 +5,7 @@
 package gate
 
 import (
+	"net/netip"
 	"strconv"
 	"time"
 
@@ -23,13 +24,20 @@ type Call struct {
 	Request *fasthttp.RequestCtx
 	ID      string // X-Ca-Request-Id
 	At      time.Time
-	Fields  Fields // the header lines as they came
+	Method  []byte
+	Host    []byte     // as it came
+	Fields  Fields     // the header lines as they came
+	From    netip.Addr // who calls: behind trusted proxies, whom they name
+	Peer    netip.Addr // who is at the other end of the connection
+	TLS     bool
 
 	// Written by route.
 	Group *control.Group
 	Route *control.Route
-	// Prepared is what the proxy made of the route when the table was built.
+	// Prepared is what the proxy made of the route when the table was built, and Chain has
+	// the route's filters.
 	Prepared any
+	Chain    *Chain
 	// Params are the values of the route's [names], raw as they stand in the path.
 	Params []Param
 	// Path and Query are the caller's, raw. Target has both as they were signed; Query is a
@@ -37,8 +45,10 @@ type Call struct {
 	Target, Path, Query []byte
 
 	// Written by auth.
-	App control.AppID
-	How How
+	App   control.AppID
+	Key   string // the AppKey of the app
+	Owner string // the account that owns the app
+	How   How
 	// Body is the whole body, once ReadBody was called; then BodyRead is set.
 	Body     []byte
 	BodyRead bool
@@ -47,6 +57,19 @@ type Call struct {
 
 	// Written by quota.
 	Hold Hold
+
+	// Answer is what the caller will get, once there is one.
+	Answer Answer
+	// Charge is the word of a filter on whether the call costs a unit; Unsaid: the route's
+	// rule decides.
+	Charge Charge
+	// Cached says that the answer came from the gateway's cache.
+	Cached bool
+
+	out struct {
+		Outgoing
+		made bool
+	}
 
 	// Record is what will be remembered of the call. It stands here so that writing it down
 	// allocates nothing; who keeps it takes a copy.
@@ -58,6 +81,16 @@ type Param struct {
 	Name  string
 	Value []byte
 }
+
+// Charge is what a filter says of the price of a call.
+type Charge uint8
+
+// What a filter can say.
+const (
+	Unsaid Charge = iota
+	ChargeIt
+	FreeOfCharge
+)
 
 // How says by what a caller was identified.
 type How uint8
@@ -86,7 +119,9 @@ func (c *Call) Reset() {
 	if cap(body) > keptBody {
 		body = nil
 	}
+	answer, out := c.Answer.Fields[:0], c.out.Fields[:0]
 	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Body: body}
+	c.Answer.Fields, c.out.Fields = answer, out
 }
 
 // keptBody is the largest room for a body that a resting call keeps.

@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/wire"
 	"github.com/souk-market/souk/signer"
 )
 
@@ -56,7 +57,7 @@ func listed(connection, name []byte) bool {
 		} else {
 			connection = nil
 		}
-		if gate.Alike(gate.Trim(word), name) {
+		if gate.Alike(wire.Trim(word), name) {
 			return true
 		}
 	}

@@ -39,11 +39,13 @@ type node struct {
 type target struct {
 	route    *control.Route
 	prepared any
+	chain    *gate.Chain
 	names    []string // of the parameters, in the order of the path
 }
 
-// Preparer makes of a route what is to be had with it on every call.
-type Preparer func(*control.Route) any
+// Preparer makes of a route what is to be had with it on every call: what the proxy needs,
+// and the chain of its filters.
+type Preparer func(*control.Group, *control.Route) (any, *gate.Chain)
 
 // Build replaces the table. What is not live is left out: it does not exist for callers.
 func (t *Table) Build(groups []*control.Group, routes []*control.Route, prepare Preparer) {
@@ -70,7 +72,7 @@ func (t *Table) Build(groups []*control.Group, routes []*control.Route, prepare 
 		}
 		made := &target{route: r}
 		if prepare != nil {
-			made.prepared = prepare(r)
+			made.prepared, made.chain = prepare(g.of, r)
 		}
 		g.stages[i].add(made)
 	}
@@ -127,7 +129,7 @@ func (t *Table) Pass(c *gate.Call) error {
 	}
 	c.Group = g.of
 	c.Params = c.Params[:0]
-	w := walk{method: c.Request.Method(), params: &c.Params}
+	w := walk{method: c.Method, params: &c.Params}
 	if len(c.Path) == 0 || c.Path[0] != '/' {
 		return gate.Refuse("I400RU", "Invalid Request Uri `path`")
 	}
@@ -136,7 +138,7 @@ func (t *Table) Pass(c *gate.Call) error {
 	}
 	found := w.find(tree, c.Path[1:])
 	if found != nil {
-		c.Route, c.Prepared = found.route, found.prepared
+		c.Route, c.Prepared, c.Chain = found.route, found.prepared, found.chain
 		for i, name := range found.names {
 			c.Params[i].Name = name
 		}
@@ -167,7 +169,7 @@ func (t *Table) Known(c *gate.Call) error {
 
 func (t *Table) tree(c *gate.Call) (*group, *node, error) {
 	var room [256]byte
-	host := appendHost(room[:0], c.Request.Request.Header.Host())
+	host := appendHost(room[:0], c.Host)
 	groups := t.groups.Load()
 	if groups == nil {
 		return nil, nil, gate.Busy

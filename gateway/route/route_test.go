@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 )
@@ -37,10 +35,7 @@ func table() *Table {
 }
 
 func call(host, stage, method, path string) *gate.Call {
-	ctx := &fasthttp.RequestCtx{}
-	ctx.Request.Header.SetHost(host)
-	ctx.Request.Header.SetMethod(method)
-	c := &gate.Call{Request: ctx, Path: []byte(path)}
+	c := &gate.Call{Host: []byte(host), Method: []byte(method), Path: []byte(path)}
 	if stage != "" {
 		c.Fields = gate.Fields{{Name: []byte("x-CA-stage"), Value: []byte(stage)}}
 	}

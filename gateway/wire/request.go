@@ -1,0 +1,380 @@
+package wire
+
+import "bytes"
+
+// Request is the head of a request. All bytes are those that Parse was given, so it is
+// valid as long as they stay where they are.
+type Request struct {
+	Head   []byte // the whole head, with the empty line
+	Method []byte
+	Target []byte // as it came
+	Minor  byte   // of HTTP/1: 0 or 1
+	Fields Fields
+	Host   []byte
+	Length int64 // of the body: bytes, or Chunked
+	Close  bool  // the caller wants no further answer on the connection
+	Expect bool  // the caller waits for 100 before he sends the body
+	// Upgrade is the protocol that the caller wants to go on with; nil: none. It is set only
+	// where the head is a proper request for it.
+	Upgrade []byte
+
+	scanned int // bytes that hold no end of a head
+}
+
+// Reset makes r ready for the next head and keeps its memory.
+func (r *Request) Reset() { *r = Request{Fields: r.Fields[:0]} }
+
+// Parse reads a head from the beginning of b. n is its length; 0 without an error means
+// that it is not whole yet: call again with the same bytes and more. An error is a Fault,
+// after which nothing that the sender said can be trusted.
+func (r *Request) Parse(b []byte, bounds Bounds) (n int, err error) {
+	skip := 0
+	for skip < maxEmpty && len(b) >= skip+2 && b[skip] == '\r' && b[skip+1] == '\n' {
+		skip += 2
+	}
+	b = b[skip:]
+	end, err := endOf(b, r.scanned)
+	if err != nil {
+		return 0, err
+	}
+	if end == 0 || end > bounds.head() {
+		if err := r.early(b, bounds); err != nil {
+			return 0, err
+		}
+		if end > 0 || len(b) >= bounds.head() {
+			return 0, HeadTooLarge
+		}
+		r.scanned = len(b)
+		return 0, nil
+	}
+	if err := r.parse(b[:end], bounds); err != nil {
+		return 0, err
+	}
+	return skip + end, nil
+}
+
+// maxEmpty is how many bytes of empty lines may stand before a request: two, as some old
+// clients put one behind a body.
+const maxEmpty = 4
+
+// early refuses a head that is not whole for what cannot become right.
+func (r *Request) early(b []byte, bounds Bounds) error {
+	text, n, err := line(b)
+	switch {
+	case err != nil:
+		return err
+	case n > 0:
+		return r.first(text, bounds)
+	}
+	i := 0
+	for i < len(b) && tokens[b[i]] {
+		i++
+	}
+	if i > maxMethod || i < len(b) && (i == 0 && !(b[0] == '\r' && len(b) == 1) || i > 0 && b[i] != ' ') {
+		return BadMethod
+	}
+	if len(b)-i > bounds.target()+len(" HTTP/1.1\r ") {
+		return TargetTooLong
+	}
+	return nil
+}
+
+func (r *Request) parse(b []byte, bounds Bounds) error {
+	r.Head, r.Fields = b, r.Fields[:0]
+	r.Length, r.Close, r.Expect, r.Upgrade, r.Host = 0, false, false, nil, nil
+	text, n, err := line(b)
+	if err != nil {
+		return err
+	}
+	if err := r.first(text, bounds); err != nil {
+		return err
+	}
+	var k known
+	for b = b[n:]; ; b = b[n:] {
+		if text, n, err = line(b); err != nil {
+			return err
+		}
+		if len(text) == 0 {
+			break
+		}
+		f, err := field(text)
+		if err != nil {
+			return err
+		}
+		if len(r.Fields) >= bounds.fields() {
+			return TooManyFields
+		}
+		r.Fields = append(r.Fields, f)
+		if err := k.see(r.Fields); err != nil {
+			return err
+		}
+	}
+	return r.settle(&k)
+}
+
+const maxMethod = 32
+
+// first reads a request line: three words with one blank between them, and nothing else.
+func (r *Request) first(text []byte, bounds Bounds) error {
+	i := 0
+	for i < len(text) && i <= maxMethod && tokens[text[i]] {
+		i++
+	}
+	if i == 0 || i > maxMethod || i == len(text) || text[i] != ' ' {
+		return BadMethod
+	}
+	r.Method, text = text[:i], text[i+1:]
+	i = bytes.IndexByte(text, ' ')
+	if i < 0 {
+		if len(text) > bounds.target() {
+			return TargetTooLong
+		}
+		return BadVersion
+	}
+	r.Target, text = text[:i], text[i+1:]
+	if len(r.Target) > bounds.target() {
+		return TargetTooLong
+	}
+	if !visible(r.Target) {
+		return BadTarget
+	}
+	switch string(text) {
+	case "HTTP/1.1":
+		r.Minor = 1
+	case "HTTP/1.0":
+		r.Minor = 0
+	default:
+		return BadVersion
+	}
+	return nil
+}
+
+// visible reports whether a target has no blank, no control byte, and none of the two marks
+// that servers read differently: # and \.
+func visible(b []byte) bool {
+	for _, c := range b {
+		if !targets[c] {
+			return false
+		}
+	}
+	return len(b) > 0
+}
+
+var targets = func() (t [256]bool) {
+	for c := 0x21; c < 0x100; c++ {
+		t[c] = c != 0x7F && c != '#' && c != '\\'
+	}
+	return t
+}()
+
+// known is what a head says of itself, while it is being read.
+type known struct {
+	host, length, coding, connection, expect, upgrade []byte
+
+	seen       uint16 // bits of single
+	hasConn    bool
+	hasUpgrade bool
+}
+
+// The headers that may come once only: of two, the gateway would judge by one and the
+// seller perhaps by the other.
+const (
+	seenHost = 1 << iota
+	seenLength
+	seenCoding
+	seenExpect
+	seenAuthorization
+	seenMD5
+	seenType
+	seenDate
+)
+
+// see notes the last line of a head.
+func (k *known) see(fields Fields) error {
+	f := fields[len(fields)-1]
+	once := uint16(0)
+	switch len(f.Name) {
+	case 4:
+		if alike(f.Name, "host") {
+			once, k.host = seenHost, f.Value
+		} else if alike(f.Name, "date") {
+			once = seenDate
+		}
+	case 6:
+		if alike(f.Name, "expect") {
+			once, k.expect = seenExpect, f.Value
+		}
+	case 7:
+		if alike(f.Name, "upgrade") {
+			k.upgrade, k.hasUpgrade = f.Value, !k.hasUpgrade
+		}
+	case 10:
+		if alike(f.Name, "connection") {
+			if k.hasConn {
+				return k.more(f)
+			}
+			k.connection, k.hasConn = f.Value, true
+		}
+	case 11:
+		if alike(f.Name, "content-md5") {
+			once = seenMD5
+		}
+	case 12:
+		if alike(f.Name, "content-type") {
+			once = seenType
+		}
+	case 13:
+		if alike(f.Name, "authorization") {
+			once = seenAuthorization
+		}
+	case 14:
+		if alike(f.Name, "content-length") {
+			if k.length = f.Value; len(f.Value) == 0 || bytes.IndexByte(f.Name, '_') >= 0 {
+				return BadLength
+			}
+			once = seenLength
+		}
+	case 17:
+		if alike(f.Name, "transfer-encoding") {
+			if k.coding = f.Value; len(f.Value) == 0 || bytes.IndexByte(f.Name, '_') >= 0 {
+				return BadCoding
+			}
+			once = seenCoding
+		}
+	}
+	if len(f.Name) > 5 && f.Name[1] == '-' && alike(f.Name[:5], "x-ca-") || len(f.Name) > 5 && f.Name[1] == '_' && alike(f.Name[:5], "x-ca-") {
+		for i := range fields[:len(fields)-1] {
+			if Alike(fields[i].Name, f.Name) {
+				return Repeated
+			}
+		}
+	}
+	if k.seen&once != 0 {
+		switch once {
+		case seenHost:
+			return BadHost
+		case seenLength:
+			return BadLength
+		case seenCoding:
+			return BadCoding
+		}
+		return Repeated
+	}
+	k.seen |= once
+	return nil
+}
+
+// more looks at a second line of Connection, which is rare: only what it could change is
+// taken from it.
+func (k *known) more(f Field) error {
+	if Listed(f.Value, wordClose) {
+		k.connection = f.Value
+	}
+	return nil
+}
+
+var (
+	wordClose     = []byte("close")
+	wordKeepAlive = []byte("keep-alive")
+	wordUpgrade   = []byte("upgrade")
+	wordChunked   = []byte("chunked")
+	wordContinue  = []byte("100-continue")
+)
+
+// settle draws from the lines how the message is framed and what becomes of its connection.
+func (r *Request) settle(k *known) error {
+	if k.host == nil || !IsHost(k.host) {
+		return BadHost
+	}
+	r.Host = k.host
+	switch {
+	case k.coding != nil && k.length != nil:
+		return TwoLengths
+	case k.coding != nil:
+		if r.Minor == 0 || !bytes.EqualFold(k.coding, wordChunked) {
+			return BadCoding
+		}
+		r.Length = Chunked
+	case k.length != nil:
+		n, ok := digits(k.length)
+		if !ok {
+			return BadLength
+		}
+		r.Length = n
+	}
+	r.Close = r.Minor == 0
+	if k.hasConn {
+		if Listed(k.connection, wordClose) {
+			r.Close = true
+		} else if r.Minor == 0 && Listed(k.connection, wordKeepAlive) {
+			r.Close = false
+		}
+	}
+	if k.expect != nil {
+		if !bytes.EqualFold(k.expect, wordContinue) {
+			return BadExpectation
+		}
+		r.Expect = r.Minor == 1 && r.Length != 0
+	}
+	if k.hasUpgrade && k.hasConn && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" && Listed(k.connection, wordUpgrade) {
+		r.Upgrade = k.upgrade
+	}
+	return nil
+}
+
+// IsHost reports whether b is a name or address with at most a port, as it may stand in
+// Host: letters, digits, and - . _ ; or an IPv6 address in brackets.
+func IsHost(b []byte) bool {
+	if len(b) == 0 || len(b) > 261 { // a name of 255 and a port
+		return false
+	}
+	name, port := b, []byte(nil)
+	if b[0] == '[' {
+		end := bytes.IndexByte(b, ']')
+		if end < 3 {
+			return false
+		}
+		for _, c := range b[1:end] {
+			if unhex(c) > 15 && c != ':' && c != '.' {
+				return false
+			}
+		}
+		if rest := b[end+1:]; len(rest) > 0 {
+			if rest[0] != ':' {
+				return false
+			}
+			return isPort(rest[1:])
+		}
+		return true
+	}
+	if i := bytes.IndexByte(b, ':'); i >= 0 {
+		name, port = b[:i], b[i+1:]
+		if !isPort(port) {
+			return false
+		}
+	}
+	for _, c := range name {
+		if !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-' || c == '.' || 'A' <= c && c <= 'Z' || c == '_') {
+			return false
+		}
+	}
+	return len(name) > 0
+}
+
+func isPort(b []byte) bool {
+	n, ok := digits(b)
+	return ok && n > 0 && n <= 65535
+}
+
+// unhex is the value of a hexadecimal digit, or 16.
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c && c <= 'f':
+		return c - 'a' + 10
+	case 'A' <= c && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 16
+}

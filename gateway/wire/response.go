@@ -1,0 +1,154 @@
+package wire
+
+import "bytes"
+
+// Response is the head of an answer. All bytes are those that Parse was given.
+type Response struct {
+	Head   []byte
+	Minor  byte // of HTTP/1: 0 or 1
+	Status int  // 100 to 599
+	Reason []byte
+	Fields Fields
+	Length int64 // of the body: bytes, Chunked or UntilClose
+	Close  bool  // the connection carries no further answer
+
+	scanned int
+}
+
+// Reset makes r ready for the next head and keeps its memory.
+func (r *Response) Reset() { *r = Response{Fields: r.Fields[:0]} }
+
+// Parse reads a head from the beginning of b, as Request.Parse does. noBody says that the
+// answer has no body whatever its head says, as it answers a HEAD.
+func (r *Response) Parse(b []byte, noBody bool, bounds Bounds) (n int, err error) {
+	end, err := endOf(b, r.scanned)
+	if err != nil {
+		return 0, err
+	}
+	if end == 0 {
+		if len(b) >= bounds.head() {
+			return 0, HeadTooLarge
+		}
+		if len(b) >= len("HTTP/1.1 200") {
+			if err := r.first(b); err != nil {
+				return 0, err
+			}
+		}
+		r.scanned = len(b)
+		return 0, nil
+	}
+	if end > bounds.head() {
+		return 0, HeadTooLarge
+	}
+	return end, r.parse(b[:end], noBody, bounds)
+}
+
+// first reads a status line: the version, a blank, three digits, and the rest.
+func (r *Response) first(text []byte) error {
+	if len(text) < len("HTTP/1.1 200") || string(text[:7]) != "HTTP/1." || text[7] != '0' && text[7] != '1' || text[8] != ' ' {
+		return BadStatus
+	}
+	r.Minor, r.Status = text[7]-'0', 0
+	for _, c := range text[9:12] {
+		if c < '0' || c > '9' {
+			return BadStatus
+		}
+		r.Status = r.Status*10 + int(c-'0')
+	}
+	if r.Status < 100 || r.Status > 599 {
+		return BadStatus
+	}
+	r.Reason = nil
+	if text = text[12:]; len(text) > 0 {
+		if text[0] != ' ' && text[0] != '\r' {
+			return BadStatus
+		}
+		r.Reason = text[1:]
+	}
+	return nil
+}
+
+func (r *Response) parse(b []byte, noBody bool, bounds Bounds) error {
+	r.Head, r.Fields = b, r.Fields[:0]
+	text, n, err := line(b)
+	if err != nil {
+		return err
+	}
+	if err := r.first(text); err != nil {
+		return err
+	}
+	if !clean(r.Reason) {
+		return BadStatus
+	}
+	var length, coding []byte
+	var hasLength, hasCoding bool
+	r.Close = r.Minor == 0
+	for b = b[n:]; ; b = b[n:] {
+		if text, n, err = line(b); err != nil {
+			return err
+		}
+		if len(text) == 0 {
+			break
+		}
+		f, err := field(text)
+		if err != nil {
+			return err
+		}
+		if len(r.Fields) >= bounds.fields() {
+			return TooManyFields
+		}
+		r.Fields = append(r.Fields, f)
+		switch len(f.Name) {
+		case 10:
+			if alike(f.Name, "connection") {
+				if Listed(f.Value, wordClose) {
+					r.Close = true
+				} else if r.Minor == 0 && Listed(f.Value, wordKeepAlive) {
+					r.Close = false
+				}
+			}
+		case 14:
+			if alike(f.Name, "content-length") {
+				if hasLength && !bytes.Equal(length, f.Value) {
+					return BadLength
+				}
+				length, hasLength = f.Value, true
+			}
+		case 17:
+			if alike(f.Name, "transfer-encoding") {
+				if hasCoding {
+					return BadCoding
+				}
+				coding, hasCoding = f.Value, true
+			}
+		}
+	}
+	return r.settle(noBody, length, coding, hasLength, hasCoding)
+}
+
+// settle draws from the lines how long the body is; RFC 9112 section 6.3.
+func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCoding bool) error {
+	r.Length = UntilClose
+	switch {
+	case hasCoding && hasLength:
+		return TwoLengths
+	case hasCoding:
+		if r.Minor == 0 || !bytes.EqualFold(coding, wordChunked) {
+			return BadCoding
+		}
+		r.Length = Chunked
+	case hasLength:
+		n, ok := digits(length)
+		if !ok {
+			return BadLength
+		}
+		r.Length = n
+	}
+	if noBody || r.Status < 200 || r.Status == 204 || r.Status == 304 {
+		r.Length = 0
+	}
+	if r.Length == UntilClose {
+		r.Close = true
+	}
+	return nil
+}
