@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 
 	"github.com/souk-market/souk/gateway/auth"
 	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/journal"
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/quota"
@@ -28,11 +30,13 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultMaxConns     = 10_000
-	DefaultMaxHead      = 32 << 10
-	DefaultReadTimeout  = time.Minute
-	DefaultWriteTimeout = time.Minute
-	DefaultIdleTimeout  = 75 * time.Second
+	DefaultMaxConns      = 10_000
+	DefaultHeadTimeout   = 10 * time.Second
+	DefaultBodyTimeout   = 15 * time.Second
+	DefaultWriteTimeout  = 30 * time.Second
+	DefaultIdleTimeout   = 75 * time.Second
+	DefaultTunnelTimeout = 10 * time.Minute
+	DefaultGrace         = 300 * time.Millisecond
 )
 
 // Options make a gateway. DB, Folder and MasterKey are needed; all else has defaults.
@@ -44,17 +48,29 @@ type Options struct {
 	// AllowPrivateUpstreams lets sellers' servers have addresses that are not public.
 	AllowPrivateUpstreams bool
 	UpstreamTLS           *tls.Config // base for https upstreams; nil: the system's roots
-	MaxUpstreamConns      int         // to one upstream; 0: proxy.DefaultMaxConns
-	MaxAnswer             int         // bytes of an answer's body; 0: proxy.DefaultMaxAnswer
+	MaxUpstreamConns      int         // to one target; 0: proxy.DefaultMaxConns
 
-	MaxConns      int           // connections of callers; 0: DefaultMaxConns
-	MaxConnsPerIP int           // 0: no bound, as behind a balancer all come from one address
-	MaxHead       int           // bytes of request line and headers; 0: DefaultMaxHead
-	ReadTimeout   time.Duration // for head and body of a request; 0: DefaultReadTimeout
-	WriteTimeout  time.Duration // 0: DefaultWriteTimeout
+	// TrustedProxies may say in X-Forwarded-For who calls.
+	TrustedProxies []netip.Prefix
+
+	MaxConns      int // connections of callers; 0: DefaultMaxConns
+	MaxConnsPerIP int // 0: no bound, as behind a balancer all come from one address
+	MaxHead       int // bytes of request line and headers; 0: wire.DefaultHead
+
+	HeadTimeout   time.Duration // from the first byte of a head to its last; 0: DefaultHeadTimeout
+	BodyTimeout   time.Duration // without a byte of a body; after it, bodies must also keep a rate; 0: DefaultBodyTimeout
+	WriteTimeout  time.Duration // until a caller takes 32 KiB of an answer; 0: DefaultWriteTimeout
 	IdleTimeout   time.Duration // between two requests; 0: DefaultIdleTimeout
-	NonceBudget   int64         // bytes; 0: memory.DefaultBudget
-	NonceShare    int64         // an app's part is one in so many; 0: memory.DefaultShare
+	TunnelTimeout time.Duration // without a byte either way after an upgrade; 0: DefaultTunnelTimeout
+	// Grace is how long, when the gateway closes, kept connections are answered with
+	// "Connection: close" before those that are idle end; 0: DefaultGrace.
+	Grace time.Duration
+	// MemoryLimit is how much memory the process may take before calls are shed with 503;
+	// 0: the runtime's own limit (GOMEMLIMIT), if it has one.
+	MemoryLimit int64
+
+	NonceBudget int64 // bytes; 0: memory.DefaultBudget
+	NonceShare  int64 // an app's part is one in so many; 0: memory.DefaultShare
 
 	Log       *zap.Logger // nil: none
 	AccessLog *zap.Logger // one line for each call; nil: none
@@ -65,17 +81,16 @@ func (o Options) withDefaults() Options {
 	if o.MaxConns == 0 {
 		o.MaxConns = DefaultMaxConns
 	}
-	if o.MaxHead == 0 {
-		o.MaxHead = DefaultMaxHead
-	}
-	if o.ReadTimeout == 0 {
-		o.ReadTimeout = DefaultReadTimeout
-	}
-	if o.WriteTimeout == 0 {
-		o.WriteTimeout = DefaultWriteTimeout
-	}
-	if o.IdleTimeout == 0 {
-		o.IdleTimeout = DefaultIdleTimeout
+	for _, d := range []struct {
+		value *time.Duration
+		usual time.Duration
+	}{
+		{&o.HeadTimeout, DefaultHeadTimeout}, {&o.BodyTimeout, DefaultBodyTimeout}, {&o.WriteTimeout, DefaultWriteTimeout},
+		{&o.IdleTimeout, DefaultIdleTimeout}, {&o.TunnelTimeout, DefaultTunnelTimeout}, {&o.Grace, DefaultGrace},
+	} {
+		if *d.value == 0 {
+			*d.value = d.usual
+		}
 	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
@@ -126,7 +141,7 @@ func open(ctx context.Context, o Options) (*Server, error) {
 	}
 	l.Spend(q.Held, j.Flush)
 	l.OnGrant(q.Forget)
-	s := assemble(o, accounts{l}, q, j)
+	s := assemble(o, accounts{l}, spender{q}, j)
 	s.plane = l
 	s.checks = []check{
 		{errNoLedger, l.Writable},
@@ -160,6 +175,11 @@ func known(a *ledger.App, ok bool) (auth.App, bool, error) {
 	}
 	return auth.App{ID: a.ID, Live: a.Live, Secret: a.Secret}, true, nil
 }
+
+// spender is quota with the way back for answers that broke off.
+type spender struct{ *quota.Quota }
+
+func (spender) Reverse(gate.Hold, *control.CallRecord) {}
 
 // Plane is the gateway as the console sees it.
 func (s *Server) Plane() control.Plane { return s.plane }

@@ -6,89 +6,38 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
-	"strconv"
-	"time"
+	"net/netip"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/souk-market/souk/gateway/auth"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
-	"github.com/souk-market/souk/signer"
+	"github.com/souk-market/souk/gateway/wire"
 )
 
 // DefaultMaxBody bounds the body of a call to a route that says nothing of it.
 const DefaultMaxBody = 10 << 20
 
-// serve carries one call through the row of gates and writes what the caller gets.
-func (s *Server) serve(ctx *fasthttp.RequestCtx) {
-	began := time.Now()
-	c := s.take(ctx)
-	defer s.calls.Put(c)
-	s.meter.Begin()
-	var upstream time.Duration
-	settled := false
-	err := s.guard(c, func() error {
-		if err := s.admit(c); err != nil {
-			return err
-		}
-		if c.Route == nil {
-			return nil // a preflight, answered
-		}
-		if err := s.spend(c); err != nil {
-			return err
-		}
-		sent := time.Now()
-		err := s.forward(c)
-		upstream = time.Since(sent)
-		s.meter.Upstream(upstream)
-		if err != nil {
-			return err
-		}
-		settled = true
-		return s.settle(c, time.Since(began))
-	})
-	if c.Hold.Held() && !settled {
-		s.quota.Void(c.Hold)
-	}
-	s.record(c, time.Since(began))
-	record := &c.Record
-	code := class(record.Status)
-	if err != nil {
-		r := s.refusal(c, err)
-		refuse(ctx, c, r)
-		record.Status, record.Code, record.Outcome, record.Serial = r.Status, r.Code, outcome(r), -1
-		code = r.Code
-	}
-	s.finish(c, upstream, time.Since(began))
-	var id control.RouteID
-	if c.Route != nil {
-		id = c.Route.ID
-		// A charged call was written down when it was settled. One that nobody can be named
-		// for is counted only: strangers could fill the ledger otherwise.
-		if c.App != "" && !(settled && err == nil && record.Outcome == control.Charged) {
-			s.journal.Note(record)
-		}
-	}
-	s.meter.Done(id, record.Outcome, code)
-	s.logCall(record)
-}
+// maxWhole bounds the bodies that are read whole, for a signature or a filter, whatever the
+// route says: memory must not depend on what callers send (P2).
+const maxWhole = 32 << 20
 
-// take makes a call of a request, before anything of it was looked at.
-func (s *Server) take(ctx *fasthttp.RequestCtx) *gate.Call {
-	c := s.calls.Get().(*gate.Call)
-	c.Reset()
-	c.Request, c.ID, c.At, c.ReadBody = ctx, newID(), s.now(), s.read
-	return c
+// take makes a call, before anything of it was looked at.
+func (s *Server) take() *turn {
+	t := s.turns.Get().(*turn)
+	t.reset(s)
+	t.c.ID, t.c.At = newID(), s.now()
+	return t
 }
 
 // guard runs f; if it panics, the call is refused, and the program lives.
-func (s *Server) guard(c *gate.Call, f func() error) (err error) {
+func (s *Server) guard(t *turn, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("panic in a call", zap.String("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
-			c.Request.SetConnectionClose() // who knows what was read
+			s.log.Error("panic in a call", zap.String("request", t.c.ID), zap.Any("panic", r), zap.Stack("stack"))
+			s.meter.Panic()
+			t.to.hangUp() // who knows what was read
 			err = gate.InternalFault
 		}
 	}()
@@ -96,7 +45,11 @@ func (s *Server) guard(c *gate.Call, f func() error) (err error) {
 }
 
 // admit asks all gates that cost nothing.
-func (s *Server) admit(c *gate.Call) error {
+func (s *Server) admit(t *turn) error {
+	c := t.c
+	if s.shedding.Load() {
+		return gate.Busy
+	}
 	if err := s.head(c); err != nil {
 		return err
 	}
@@ -104,71 +57,122 @@ func (s *Server) admit(c *gate.Call) error {
 		if err := s.routes.Known(c); err != nil {
 			return err
 		}
-		preflight(c.Request)
+		c.Reply(200, preflightFields, nil)
 		return nil
 	}
 	if err := s.routes.Pass(c); err != nil {
 		return err
 	}
-	if int64(c.Request.Request.Header.ContentLength()) > maxBody(c.Route) {
+	if c.Route.Secure && !c.TLS {
+		return insecure
+	}
+	if t.length > maxBody(c) {
 		return gate.BodyTooLarge
+	}
+	if c.Chain != nil {
+		for _, f := range c.Chain.Arrive {
+			if err := f.Arrive(c); err != nil || c.Replied() {
+				return err
+			}
+		}
 	}
 	if err := s.auth.Pass(c); err != nil {
 		return err
 	}
-	if err := s.throttle.Pass(c); err != nil {
-		return err
+	if c.Chain != nil {
+		if c.Chain.Body > 0 {
+			if err := c.ReadBody(c); err != nil {
+				return err
+			}
+		}
+		for _, f := range c.Chain.Admit {
+			if err := f.Admit(c); err != nil || c.Replied() {
+				return err
+			}
+		}
 	}
-	return c.ReadBody(c)
+	return s.throttle.Pass(c)
 }
 
-// spend reserves a unit of the app's packages.
+var insecure = gate.Refuse("I403PT", "Invalid protocol http unsupported")
+
+// spend reserves a unit of the app's packages, and makes the request the seller's.
 func (s *Server) spend(c *gate.Call) error {
 	hold, err := s.quota.Reserve(c.App, c.Route.Product)
 	if err != nil {
 		return err
 	}
 	c.Hold = hold
+	if c.Chain != nil {
+		for _, f := range c.Chain.Send {
+			if err := f.Send(c); err != nil || c.Replied() {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
-// forward asks the seller.
-func (s *Server) forward(c *gate.Call) error {
-	return s.proxy.Forward(c, &c.Request.Response)
-}
-
-// settle makes the unit a charged one, or gives it back, before the first byte of the
-// answer leaves: who holds an answer has paid for it.
-func (s *Server) settle(c *gate.Call, took time.Duration) error {
-	s.record(c, took)
-	if c.Record.Outcome != control.Charged {
-		s.quota.Void(c.Hold)
+// readBody reads the body, up to the route's limit.
+func (t *turn) readBody(c *gate.Call) error {
+	if c.BodyRead {
 		return nil
 	}
-	if err := s.quota.Settle(c.Hold, &c.Record); err != nil {
-		s.log.Error("settle", zap.String("request", c.ID), zap.Error(err))
-		return gate.Busy
+	limit := min(maxBody(c), maxWhole)
+	if t.length > limit {
+		return gate.BodyTooLarge
 	}
-	return nil
+	if t.length > int64(cap(c.Body)) && t.length <= 64<<10 {
+		c.Body = make([]byte, 0, t.length)
+	}
+	if t.length == 0 {
+		c.BodyRead = true
+		return nil
+	}
+	for {
+		piece, err := t.to.Next()
+		if int64(len(c.Body)+len(piece)) > limit {
+			return gate.BodyTooLarge
+		}
+		c.Body = append(c.Body, piece...)
+		if errors.Is(err, io.EOF) {
+			c.BodyRead = true
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
 }
 
-// record writes on the call how it will be journalled if the seller's answer stands.
-func (s *Server) record(c *gate.Call, took time.Duration) {
+// record writes on the call how it will be journalled if the answer stands.
+func (s *Server) record(c *gate.Call) {
 	record := &c.Record
 	*record = control.CallRecord{
 		Request: c.ID, At: c.At, App: c.App, Grant: c.Hold.Grant, Package: c.Hold.Package, Serial: -1,
-		Status: c.Request.Response.StatusCode(), Outcome: control.Free, Took: took,
+		Status: c.Answer.Status, Outcome: control.Free, Took: s.now().Sub(c.At),
 	}
 	if c.Route == nil {
 		return
 	}
 	record.Product, record.Route, record.Method, record.Path = c.Route.Product, c.Route.ID, c.Route.Method, c.Route.Path
 	if record.Method == "ANY" {
-		record.Method = method(c.Request.Method())
+		record.Method = method(c.Method)
 	}
-	if c.Hold.Held() && charged(c.Route.Charge, record.Status) {
+	if c.Hold.Held() && s.costs(c) {
 		record.Serial, record.Outcome = c.Hold.Serial, control.Charged
 	}
+}
+
+// costs decides whether an answer is charged: a filter's word goes before the route's rule.
+func (s *Server) costs(c *gate.Call) bool {
+	switch c.Charge {
+	case gate.ChargeIt:
+		return true
+	case gate.FreeOfCharge:
+		return false
+	}
+	return charged(c.Route.Charge, c.Answer.Status)
 }
 
 // method is the text of a method; for those that are usual it is always the same text.
@@ -178,11 +182,8 @@ func method(m []byte) string {
 			return usual
 		}
 	}
-	return string(m[:min(len(m), maxMethod)])
+	return string(m)
 }
-
-// maxMethod bounds what is kept of a method that a caller invented.
-const maxMethod = 32
 
 // charged is table 1.6 of design/metering.md.
 func charged(on control.ChargeOn, status int) bool {
@@ -232,53 +233,21 @@ func (s *Server) refusal(c *gate.Call, err error) *gate.Refusal {
 	return gate.InternalFault
 }
 
-// head reads the head of a request, and refuses what two servers could read differently.
+// head splits the request target at its first question mark, and leaves both parts as they
+// are. Framing was checked before.
 func (s *Server) head(c *gate.Call) error {
-	h := &c.Request.Request.Header
-	if err := c.Fields.Read(h.RawHeaders()); err != nil {
-		c.Request.SetConnectionClose()
-		return gate.Refuse("I400HD", "Invalid Header `?` "+err.Error())
-	}
-	c.Method, c.Host = h.Method(), h.Host()
-	switch string(h.Protocol()) {
-	case "HTTP/1.1", "HTTP/1.0":
-	default:
-		c.Request.SetConnectionClose()
-		return gate.Refuse("I403PT", "Invalid protocol "+string(h.Protocol())+" unsupported")
-	}
-	if c.Fields.Has(transferEncoding) && (c.Fields.Has(contentLength) || !h.IsHTTP11()) {
-		c.Request.SetConnectionClose()
-		return gate.Refuse("I400BD", "Invalid Body: its length is said twice")
-	}
-	switch string(h.Method()) {
+	switch string(c.Method) {
 	case "CONNECT", "TRACE":
-		c.Request.SetConnectionClose()
-		return gate.Refuse("I405UM", "Unsupported Method `"+string(h.Method())+"`")
+		return gate.Refuse("I405UM", "Unsupported Method `"+string(c.Method)+"`")
 	}
-	return target(c)
-}
-
-var (
-	transferEncoding = []byte("Transfer-Encoding")
-	contentLength    = []byte("Content-Length")
-	requestMethod    = []byte("Access-Control-Request-Method")
-	origin           = []byte("Origin")
-	requestMode      = []byte(signer.HeaderRequestMode)
-)
-
-// target splits the request target at its first question mark, and leaves both parts as
-// they are.
-func target(c *gate.Call) error {
-	t := c.Request.Request.Header.RequestURI()
-	if i := bytes.IndexAny(t, "#\\\x00"); i >= 0 {
-		return gate.Refuse("I400RU", "Invalid Request Uri `character`")
-	}
-	if len(t) > 0 && t[0] != '/' {
+	c.From = s.from(c)
+	t := c.Target
+	if t[0] != '/' {
 		// The absolute form names a host of its own: it may only repeat the other.
-		_, rest, ok := bytes.Cut(t, []byte("://"))
+		scheme, rest, ok := bytes.Cut(t, []byte("://"))
 		host, _, _ := bytes.Cut(rest, []byte("/"))
 		host, _, _ = bytes.Cut(host, []byte("?"))
-		if !ok || !bytes.EqualFold(host, c.Request.Request.Header.Host()) {
+		if !ok || !bytes.EqualFold(host, c.Host) || !bytes.EqualFold(scheme, []byte("http")) && !bytes.EqualFold(scheme, []byte("https")) {
 			return gate.Refuse("I400RU", "Invalid Request Uri `host`")
 		}
 		t = rest[len(host):]
@@ -292,182 +261,101 @@ func target(c *gate.Call) error {
 	return nil
 }
 
-func maxBody(r *control.Route) int64 {
-	if r.MaxBody > 0 {
-		return r.MaxBody
+var forwardedFor = []byte("X-Forwarded-For")
+
+// from is who calls: the peer, unless that is a proxy which the operator trusts; then the
+// last address it names that is none (S7).
+func (s *Server) from(c *gate.Call) netip.Addr {
+	if !s.trusted(c.Peer) {
+		return c.Peer
+	}
+	from := c.Peer
+	for i := len(c.Fields) - 1; i >= 0; i-- {
+		if !wire.Alike(c.Fields[i].Name, forwardedFor) {
+			continue
+		}
+		for list := c.Fields[i].Value; len(list) > 0; {
+			one := list
+			if at := bytes.LastIndexByte(list, ','); at >= 0 {
+				one, list = list[at+1:], list[:at]
+			} else {
+				list = nil
+			}
+			a, err := netip.ParseAddr(string(wire.Trim(one)))
+			if err != nil {
+				return from
+			}
+			if from = a.Unmap(); !s.trusted(from) {
+				return from
+			}
+		}
+	}
+	return from
+}
+
+func (s *Server) trusted(a netip.Addr) bool {
+	for _, p := range s.options.TrustedProxies {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func maxBody(c *gate.Call) int64 {
+	if c.Route.MaxBody > 0 {
+		return c.Route.MaxBody
 	}
 	return DefaultMaxBody
 }
 
-// read reads the body, up to the route's limit.
-func read(c *gate.Call) error {
-	if c.BodyRead {
-		return nil
-	}
-	c.BodyRead = true
-	stream := c.Request.RequestBodyStream()
-	if stream == nil {
-		c.Body = append(c.Body[:0], c.Request.Request.Body()...)
-		return nil
-	}
-	limit := maxBody(c.Route)
-	if n := c.Request.Request.Header.ContentLength(); n > cap(c.Body) && n <= 64<<10 {
-		c.Body = make([]byte, 0, n+1)
-	}
-	for {
-		if len(c.Body) == cap(c.Body) {
-			c.Body = append(c.Body, 0)[:len(c.Body)]
-		}
-		n, err := stream.Read(c.Body[len(c.Body):cap(c.Body)])
-		c.Body = c.Body[:len(c.Body)+n]
-		if int64(len(c.Body)) > limit {
-			c.Request.SetConnectionClose()
-			return gate.BodyTooLarge
-		}
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			// What follows on the connection is nobody's request.
-			c.Request.SetConnectionClose()
-			return gate.Refuse("I400BD", "Invalid Body: it broke off")
-		}
-	}
-}
-
-// expect answers Expect: 100-continue. Who would be refused for the head alone need not
-// send the body.
-func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
-	c := s.take(ctx)
-	defer s.calls.Put(c)
-	err := s.guard(c, func() error {
-		if err := s.head(c); err != nil {
-			return err
-		}
-		if err := s.routes.Pass(c); err != nil {
-			return err
-		}
-		if int64(ctx.Request.Header.ContentLength()) > maxBody(c.Route) {
-			return gate.BodyTooLarge
-		}
-		return nil
-	})
-	if err == nil || isPreflight(c) {
-		return fasthttp.StatusContinue
-	}
-	s.meter.Begin()
-	r := s.refusal(c, err)
-	refuse(ctx, c, r)
-	ctx.Response.Header.Set(signer.HeaderRequestID, c.ID)
-	s.meter.Done("", control.Refused, r.Code)
-	return r.Status
-}
-
 // broken answers what is no request at all.
-func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
-	r := malformed
-	var small *fasthttp.ErrSmallBuffer
-	switch {
-	case errors.As(err, &small):
-		r = gate.TargetTooLarge
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		r = gate.BodyTooLarge
-	case isTimeout(err):
-		r = tooSlow
-	}
-	refuse(ctx, nil, r)
-	ctx.Response.Header.Set(signer.HeaderRequestID, newID())
-	ctx.SetConnectionClose()
+func (s *Server) broken(to *conn, fault error) {
+	t := s.take()
 	s.meter.Begin()
+	r := refusalOf(fault, to.head.Fields)
+	refuse(t.c, r)
+	s.finish(t.c, false, 0, 0)
+	to.begin(t.c, answerBody{})
+	_ = to.end() // he may have gone
 	s.meter.Done("", control.Refused, r.Code)
+	s.turns.Put(t)
 }
 
-var (
-	malformed = gate.Refuse("I400RU", "Invalid Request Uri `malformed request`")
-	tooSlow   = gate.Refuse("I400RU", "Invalid Request Uri `request took too long`")
-)
-
-func isTimeout(err error) bool {
-	var t interface{ Timeout() bool }
-	return errors.As(err, &t) && t.Timeout()
-}
-
-// refuse writes a refusal over whatever answer there was.
-func refuse(ctx *fasthttp.RequestCtx, c *gate.Call, r *gate.Refusal) {
-	h := &ctx.Response.Header
-	// Not Reset: it would also forget that we invent no Date.
-	for _, name := range h.PeekKeys() {
-		if !bytes.EqualFold(name, []byte("Connection")) {
-			h.DelBytes(append([]byte{}, name...))
-		}
+// refusalOf says in the protocol's words what a fault of a head is.
+func refusalOf(fault error, read wire.Fields) *gate.Refusal {
+	var f wire.Fault
+	if !errors.As(fault, &f) {
+		return tooSlow
 	}
-	ctx.Response.ResetBody()
-	ctx.Response.SkipBody = false
-	h.DisableNormalizing()
-	h.SetNoDefaultContentType(true)
-	h.SetStatusMessage(nil)
-	ctx.SetStatusCode(r.Status)
-	h.SetContentLength(0)
-	h.Set(signer.HeaderErrorCode, r.Code)
-	h.SetBytesV(signer.HeaderErrorMessage, clean(r.Message))
-	if r.After > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((r.After+time.Second-1)/time.Second), 10))
+	if f == wire.Repeated && len(read) > 0 {
+		return gate.Refuse("I400HD", "Invalid Header `"+string(read[len(read)-1].Name)+"` is repeated")
 	}
-	if c != nil && c.Fields.Has(origin) {
-		h.Set("Access-Control-Allow-Origin", "*")
-	}
+	return faults[f]
 }
 
-// maxMessage bounds a message, which may show what the caller sent.
-const maxMessage = 4 << 10
-
-// clean makes text fit for a header: control characters become '#', other bytes go out as
-// they are.
-func clean(message string) []byte {
-	b := []byte(message[:min(len(message), maxMessage)])
-	for i, c := range b {
-		if c < 0x20 || c == 0x7F {
-			b[i] = '#'
-		}
-	}
-	return b
+// faults are the protocol's words for what wire finds.
+var faults = map[wire.Fault]*gate.Refusal{
+	wire.BadMethod:      gate.Refuse("I400RU", "Invalid Request Uri `malformed request`"),
+	wire.BadTarget:      gate.Refuse("I400RU", "Invalid Request Uri `character`"),
+	wire.TargetTooLong:  gate.TargetTooLarge,
+	wire.BadVersion:     gate.Refuse("I403PT", "Invalid protocol `?` unsupported"),
+	wire.BadLineEnd:     gate.Refuse("I400HD", "Invalid Header `?` does not end with CR LF"),
+	wire.HeadTooLarge:   gate.Refuse("I413UL", "Request URL too Large"),
+	wire.TooManyFields:  gate.Refuse("I400HD", "Invalid Header `?` is one too many"),
+	wire.BadName:        gate.Refuse("I400HD", "Invalid Header `?` has no proper name"),
+	wire.BadValue:       gate.Refuse("I400HD", "Invalid Header `?` holds a control character"),
+	wire.Folded:         gate.Refuse("I400HD", "Invalid Header `?` is folded"),
+	wire.Repeated:       gate.Refuse("I400HD", "Invalid Header `?` is repeated"),
+	wire.BadHost:        gate.Refuse("I400HD", "Invalid Header `Host` must be there once, and be a host"),
+	wire.BadLength:      gate.Refuse("I400HD", "Invalid Header `Content-Length` must be digits, once"),
+	wire.BadCoding:      gate.Refuse("I400HD", "Invalid Header `Transfer-Encoding` must be chunked, once, in HTTP/1.1"),
+	wire.TwoLengths:     gate.Refuse("I400BD", "Invalid Body: its length is said twice"),
+	wire.BadExpectation: gate.Refuse("I400HD", "Invalid Header `Expect` must be 100-continue"),
+	wire.BadConnection:  gate.Refuse("I400HD", "Invalid Header `Connection`"),
 }
 
-// finish adds what every answer has.
-func (s *Server) finish(c *gate.Call, upstream, took time.Duration) {
-	h := &c.Request.Response.Header
-	h.DisableNormalizing()
-	h.Set(signer.HeaderRequestID, c.ID)
-	if bytes.EqualFold(c.Fields.Header(requestMode), []byte("debug")) {
-		h.Set(signer.HeaderDebugInfo, `{"ServiceLatency":`+strconv.FormatInt(upstream.Milliseconds(), 10)+
-			`,"TotalLatency":`+strconv.FormatInt(took.Milliseconds(), 10)+`}`)
-	}
-	if c.Fields.Has(origin) && len(h.Peek("Access-Control-Allow-Origin")) > 0 {
-		h.Add("Access-Control-Expose-Headers", exposed)
-	}
-}
-
-// The names that a page of another origin may read and send; protocol sections 4.1 and 5.
-const (
-	exposed = signer.HeaderRequestID + ", " + signer.HeaderErrorCode + ", " + signer.HeaderErrorMessage
-	allowed = signer.HeaderKey + ", " + signer.HeaderSignature + ", " + signer.HeaderSignatureMethod + ", " +
-		signer.HeaderSignatureHeaders + ", " + signer.HeaderTimestamp + ", " + signer.HeaderNonce + ", " +
-		signer.HeaderContentMD5 + ", " + signer.HeaderStage + ", " + signer.HeaderRequestMode + ", " +
-		signer.HeaderVersion + ", CA_VERSION, " + signer.HeaderAuthorization + ", Accept, Content-Type, Date"
-)
-
-func isPreflight(c *gate.Call) bool {
-	return string(c.Request.Method()) == "OPTIONS" && c.Fields.Has(origin) && c.Fields.Has(requestMethod)
-}
-
-func preflight(ctx *fasthttp.RequestCtx) {
-	h := &ctx.Response.Header
-	h.SetContentLength(0)
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", allowed)
-	h.Set("Access-Control-Max-Age", "86400")
-}
+var tooSlow = gate.Refuse("I400RU", "Invalid Request Uri `request took too long`")
 
 // newID is a random UUID, in upper case.
 func newID() string {

@@ -62,6 +62,11 @@ func (d *desk) Void(gate.Hold) {
 	d.left.Add(1)
 }
 
+func (d *desk) Reverse(gate.Hold, *control.CallRecord) {
+	d.settled.Add(-1)
+	d.left.Add(1)
+}
+
 func (d *desk) Note(*control.CallRecord) {}
 
 // house is a gateway on a desk, with a listener and a seller behind it.

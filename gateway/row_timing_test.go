@@ -2,12 +2,12 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/valyala/fasthttp"
 	"go.uber.org/zap"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -16,6 +16,7 @@ import (
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/quota"
 	"github.com/souk-market/souk/gateway/storage/sqlite"
+	"github.com/souk-market/souk/gateway/wire"
 	"github.com/souk-market/souk/signer"
 )
 
@@ -53,7 +54,7 @@ func warmed(t testing.TB) *warm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &warm{Server: assemble(Options{Now: now}, accounts{l}, q, j)}
+	w := &warm{Server: assemble(Options{Now: now}, accounts{l}, spender{q}, j)}
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's own has ended
 		w.proxy.Close()
@@ -77,23 +78,60 @@ func warmed(t testing.TB) *warm {
 	return w
 }
 
+// nobody is a caller who sends no body and hears no answer.
+type nobody struct{}
+
+func (nobody) Next() ([]byte, error)        { return nil, io.EOF }
+func (nobody) Stop()                        {}
+func (nobody) begin(*gate.Call, answerBody) {}
+func (nobody) write([]byte) error           { return nil }
+func (nobody) flush() error                 { return nil }
+func (nobody) end() error                   { return nil }
+func (nobody) abort()                       {}
+func (nobody) hangUp()                      {}
+func (nobody) watch(func()) (stop func())   { return func() {} }
+func (nobody) trailers(gate.Fields)         {}
+
 // pass takes a call through every gate but the proxy.
-func (w *warm) pass(c *gate.Call) error {
-	if err := w.admit(c); err != nil {
+func (w *warm) pass(t *turn) error {
+	if err := w.admit(t); err != nil {
 		return err
 	}
-	if err := w.spend(c); err != nil {
+	if err := w.spend(t.c); err != nil {
 		return err
 	}
-	return w.settle(c, time.Millisecond)
+	t.c.Answer.Status = 200
+	if err := t.settle(); err != nil {
+		return err
+	}
+	w.finish(t.c, t.charged, time.Millisecond, time.Millisecond)
+	return nil
 }
 
-// again makes a used call new, as take does, with the ID that it had: a fresh one is text
-// that outlives the call, one allocation.
-func (w *warm) again(c *gate.Call, ctx *fasthttp.RequestCtx, id string) *gate.Call {
-	c.Reset()
-	c.Request, c.ID, c.At, c.ReadBody = ctx, id, w.now(), w.read
-	return c
+// request is a head that is read again for each call.
+type request struct {
+	raw  []byte
+	head wire.Request
+	turn *turn
+	id   string
+}
+
+func (w *warm) request(raw string) *request {
+	return &request{raw: []byte(raw), turn: newTurn().(*turn), id: newID()}
+}
+
+// again reads the head and makes of it a call that has not been anywhere.
+func (w *warm) again(r *request) *turn {
+	r.head.Reset()
+	if n, err := r.head.Parse(r.raw, w.bounds); n != len(r.raw) || err != nil {
+		panic(err)
+	}
+	r.turn.reset(w.Server)
+	r.turn.to = nobody{}
+	c := r.turn.c
+	c.ID, c.At, c.Method, c.Host, c.Target = r.id, w.now(), r.head.Method, r.head.Host, r.head.Target
+	c.Fields = append(c.Fields[:0], r.head.Fields...)
+	return r.turn
 }
 
 // signed is the head of a signed call; without a nonce, so that it may come again.
@@ -132,10 +170,9 @@ func TestWarmCallAllocatesNothing(t *testing.T) {
 	}
 	w := warmed(t)
 	for name, raw := range w.ways(t) {
-		ctx, c, id := request(t, raw), new(gate.Call), newID()
-		ctx.Response.SetStatusCode(200)
+		r := w.request(raw)
 		pass := func() {
-			if err := w.pass(w.again(c, ctx, id)); err != nil {
+			if err := w.pass(w.again(r)); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
 		}
@@ -152,11 +189,10 @@ func BenchmarkRow(b *testing.B) {
 	w := warmed(b)
 	for name, raw := range w.ways(b) {
 		b.Run(name, func(b *testing.B) {
-			ctx, c, id := request(b, raw), new(gate.Call), newID()
-			ctx.Response.SetStatusCode(200)
+			r := w.request(raw)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := w.pass(w.again(c, ctx, id)); err != nil {
+				if err := w.pass(w.again(r)); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -173,10 +209,10 @@ func BenchmarkRefusal(b *testing.B) {
 		"unknown host":    "GET /v1/weather/0571 HTTP/1.1\r\nHost: nobody.test\r\n\r\n",
 	} {
 		b.Run(name, func(b *testing.B) {
-			ctx, c, id := request(b, raw), new(gate.Call), newID()
+			r := w.request(raw)
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := w.pass(w.again(c, ctx, id)); err == nil {
+				if err := w.pass(w.again(r)); err == nil {
 					b.Fatal("let in")
 				}
 			}

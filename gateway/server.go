@@ -20,14 +20,17 @@ import (
 	"github.com/souk-market/souk/gateway/route"
 	"github.com/souk-market/souk/gateway/tally/memory"
 	"github.com/souk-market/souk/gateway/throttle"
+	"github.com/souk-market/souk/gateway/wire"
 )
 
 // quotas counts units: each Hold is settled or voided exactly once.
 type quotas interface {
 	Reserve(control.AppID, control.ProductID) (gate.Hold, error)
-	// Settle makes the unit a charged one, durably.
+	// Settle makes the unit a charged one, durably. After an error the unit is back.
 	Settle(gate.Hold, *control.CallRecord) error
 	Void(gate.Hold)
+	// Reverse undoes a Settle, by a second record.
+	Reverse(gate.Hold, *control.CallRecord)
 }
 
 // notes keeps a record of calls that cost nothing; those that do are kept by Settle.
@@ -48,10 +51,11 @@ type Server struct {
 	proxy    *proxy.Proxy
 	meter    *ops.Meter
 
-	http  *fasthttp.Server
-	read  func(*gate.Call) error
-	calls sync.Pool // of *gate.Call
-	conns chan struct{}
+	http   *fasthttp.Server
+	bounds wire.Bounds // of heads
+	turns  sync.Pool   // of *turn
+	sweep  *sweeper
+	clock  atomic.Int64 // the sweeper's milliseconds
 
 	plane   control.Plane
 	closing sync.Once
@@ -61,10 +65,15 @@ type Server struct {
 	listenMu  sync.Mutex // guards listeners; draining is set under it
 	listeners []*listener
 
-	buildMu  sync.Mutex // one snapshot after the other; guards number
-	number   int64
-	loaded   atomic.Bool
-	draining atomic.Bool
+	buildMu   sync.Mutex // one snapshot after the other; guards number
+	number    int64
+	loaded    atomic.Bool
+	draining  atomic.Bool // no new connections; answers say that they are the last
+	graceOver atomic.Bool // and idle connections end
+	shedding  atomic.Bool // memory is short
+
+	life context.Context // of calls; it ends when draining took too long
+	kill context.CancelFunc
 }
 
 // assemble puts the row together.
@@ -75,40 +84,28 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 		quota: quota, journal: journal,
 		auth: auth.New(accounts, memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare}), o.Now()),
 		proxy: proxy.New(proxy.Options{
-			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, MaxAnswer: o.MaxAnswer, TLS: o.UpstreamTLS,
+			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, TLS: o.UpstreamTLS,
 		}),
-		meter: ops.NewMeter(),
-		read:  read,
-		calls: sync.Pool{New: func() any { return new(gate.Call) }},
-		conns: make(chan struct{}, o.MaxConns),
+		meter:  ops.NewMeter(),
+		bounds: wire.Bounds{Head: o.MaxHead},
+		turns:  sync.Pool{New: newTurn},
 	}
+	s.life, s.kill = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
-		Handler:                       s.serve,
-		ErrorHandler:                  s.broken,
-		ExpectHandler:                 s.expect,
-		Logger:                        quiet{},
-		ReadBufferSize:                o.MaxHead,
-		ReadTimeout:                   o.ReadTimeout,
-		WriteTimeout:                  o.WriteTimeout,
-		IdleTimeout:                   o.IdleTimeout,
-		Concurrency:                   o.MaxConns + 1, // the listener bounds it first, without an answer of its own
-		MaxConnsPerIP:                 o.MaxConnsPerIP,
-		StreamRequestBody:             true, // so that the gates come before the body; see read
-		MaxRequestBodySize:            bodyPrefetch,
-		DisableHeaderNamesNormalizing: true,
-		DisablePreParseMultipartForm:  true,
-		NoDefaultServerHeader:         true,
-		NoDefaultDate:                 true,
-		NoDefaultContentType:          true,
-		SecureErrorLogMessage:         true,
-		CloseOnShutdown:               true,
+		Handler:               s.handle,
+		Logger:                quiet{},
+		Concurrency:           o.MaxConns + 1, // the listener bounds it first
+		ReadBufferSize:        1 << 10,        // of the guard's request lines
+		WriteBufferSize:       1 << 10,
+		ReduceMemoryUsage:     true, // an idle connection has no buffers
+		NoDefaultServerHeader: true,
+		NoDefaultDate:         true,
+		NoDefaultContentType:  true,
+		SecureErrorLogMessage: true,
 	}
+	s.sweep = newSweeper(s)
 	return s
 }
-
-// bodyPrefetch is how much of a body is read before the row begins. The limit that counts
-// is the route's.
-const bodyPrefetch = 8 << 10
 
 // quiet drops the HTTP server's own lines, which may hold bytes of requests.
 type quiet struct{}
@@ -124,22 +121,41 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 		return
 	}
 	s.number = number
-	s.proxy.Renew()
 	s.throttle.Build(routes)
-	s.routes.Build(groups, routes, func(_ *control.Group, r *control.Route) (any, *gate.Chain) { return s.proxy.Prepare(r), nil })
-	s.proxy.Trim()
+	s.routes.Build(groups, routes, s.prepare)
 	s.loaded.Store(true)
+}
+
+// prepare makes of a route what its calls need.
+func (s *Server) prepare(_ *control.Group, r *control.Route) (any, *gate.Chain) {
+	return s.proxy.Prepare(r, nil), nil
 }
 
 // Serve answers callers until Close, and closes l. It may be called for several listeners;
 // after Close it returns at once.
 func (s *Server) Serve(l net.Listener) error {
-	own := &listener{Listener: l, conns: s.conns, shut: make(chan struct{})}
+	own := newListener(l, s.options.MaxConns, s.options.MaxConnsPerIP)
 	if !s.open(own) {
 		return l.Close()
 	}
-	return s.http.Serve(own)
+	return own.each(s.host)
 }
+
+// host lets fasthttp serve a connection, behind the guard.
+func (s *Server) host(n net.Conn) {
+	c := &conn{Conn: n, s: s}
+	if a, ok := n.RemoteAddr().(*net.TCPAddr); ok {
+		c.peer = a.AddrPort().Addr().Unmap()
+	}
+	if !s.sweep.add(c) {
+		_ = n.Close() // we are closing
+		return
+	}
+	// Its error is the connection's, and was answered if it could be.
+	_ = s.http.ServeConn(c)
+}
+
+func (s *Server) forget(c *conn) { s.sweep.remove(c) }
 
 // open makes a listener one that drain will close, unless that was called already. fasthttp
 // does not know of a listener before its own Serve has begun, so a Close that came between
@@ -192,7 +208,8 @@ type check struct {
 // checkFor bounds how long readiness waits for an answer.
 const checkFor = 2 * time.Second
 
-// drain stops accepting and waits for the calls that are under way.
+// drain stops accepting and lets the calls that are under way end. Kept connections are told
+// with their next answer that it is the last; after the grace, those that are idle end.
 func (s *Server) drain(ctx context.Context) error {
 	s.listenMu.Lock()
 	s.draining.Store(true)
@@ -200,53 +217,10 @@ func (s *Server) drain(ctx context.Context) error {
 		_ = l.Close() // it may be closed already
 	}
 	s.listenMu.Unlock()
-	err := s.http.ShutdownWithContext(ctx)
+	err := s.sweep.drain(ctx, s.options.Grace)
+	s.sweep.close()
 	s.proxy.Close()
 	return err
-}
-
-// listener accepts no more connections than there are places; further ones wait in the
-// kernel's queue, and get neither an answer nor memory.
-type listener struct {
-	net.Listener
-	conns chan struct{}
-	once  sync.Once
-	shut  chan struct{}
-}
-
-// Accept waits for a place and then for a caller; Close ends both.
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case l.conns <- struct{}{}:
-	case <-l.shut:
-		return nil, net.ErrClosed
-	}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.conns
-		return nil, err
-	}
-	return &place{Conn: c, free: sync.OnceFunc(func() { <-l.conns })}, nil
-}
-
-// Close may be called again, as drain and the HTTP server both do.
-func (l *listener) Close() (err error) {
-	l.once.Do(func() {
-		close(l.shut)
-		err = l.Listener.Close()
-	})
-	return err
-}
-
-// place is a connection that gives its place back when it is closed.
-type place struct {
-	net.Conn
-	free func()
-}
-
-func (p *place) Close() error {
-	p.free()
-	return p.Conn.Close()
 }
 
 // Ready says what is missing before calls can be answered; nil: nothing.

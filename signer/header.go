@@ -25,6 +25,10 @@ const (
 	HeaderErrorCode    = Prefix + "Error-Code"
 	HeaderErrorMessage = Prefix + "Error-Message"
 	HeaderDebugInfo    = Prefix + "Debug-Info"
+	// Ours, beside the protocol's: what the call came to.
+	HeaderCharged        = Prefix + "Charged"         // "1" or "0"
+	HeaderQuotaRemaining = Prefix + "Quota-Remaining" // calls left after this one
+	HeaderQuotaExpires   = Prefix + "Quota-Expires"   // when those of the present package end
 )
 
 // Signature methods.

@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"github.com/souk-market/souk/gateway/control"
 )
 
@@ -21,7 +19,6 @@ type Gate interface{ Pass(*Call) error }
 // Call is one call on its way through the row. It is taken from a pool and reset, so
 // nothing may keep it, nor bytes of its request, after the row is done.
 type Call struct {
-	Request *fasthttp.RequestCtx
 	ID      string // X-Ca-Request-Id
 	At      time.Time
 	Method  []byte
@@ -30,6 +27,8 @@ type Call struct {
 	From    netip.Addr // who calls: behind trusted proxies, whom they name
 	Peer    netip.Addr // who is at the other end of the connection
 	TLS     bool
+	Upgrade []byte // the protocol that the caller wants to go on with; nil: none
+	Framed  bool   // the caller said how long his body is, be it empty
 
 	// Written by route.
 	Group *control.Group
@@ -58,6 +57,8 @@ type Call struct {
 	// Written by quota.
 	Hold Hold
 
+	// Tries is how often the seller was asked.
+	Tries int
 	// Answer is what the caller will get, once there is one.
 	Answer Answer
 	// Charge is the word of a filter on whether the call costs a unit; Unsaid: the route's

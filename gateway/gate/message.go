@@ -39,8 +39,9 @@ type Answer struct {
 	// Fields are the headers that the caller gets, less those that concern the connection
 	// and those that only the gateway writes.
 	Fields Fields
-	// Length of the body: bytes, wire.Chunked or wire.UntilClose.
-	Length int64
+	// Length of the body: bytes, wire.Chunked or wire.UntilClose. Stated is what the seller
+	// said of it, be there a body (as in the answer to a HEAD) or not; -1: nothing.
+	Length, Stated int64
 	// Body is the body if Whole is set; otherwise it streams from the seller.
 	Body  []byte
 	Whole bool
@@ -84,7 +85,7 @@ func without(list Fields, name []byte) Fields {
 // Reply answers in the seller's place. The fields and the body must stay as they are until
 // the call has ended.
 func (c *Call) Reply(status int, fields Fields, body []byte) {
-	c.Answer = Answer{Status: status, Fields: append(c.Answer.Fields[:0], fields...), Length: int64(len(body)), Body: body, Whole: true, Local: true}
+	c.Answer = Answer{Status: status, Fields: append(c.Answer.Fields[:0], fields...), Length: int64(len(body)), Stated: int64(len(body)), Body: body, Whole: true, Local: true}
 }
 
 // Replied reports whether the call has an answer that is not the seller's.
@@ -100,7 +101,8 @@ var ours = names("Host", "Content-Length", "Expect", "Forwarded", "X-Forwarded-F
 	"X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", signer.HeaderRequestID, signer.HeaderSignature)
 
 // notTheirs are headers of an answer that a seller cannot set.
-var notTheirs = names("Content-Length", signer.HeaderRequestID, signer.HeaderErrorCode, signer.HeaderErrorMessage, signer.HeaderDebugInfo)
+var notTheirs = names("Content-Length", signer.HeaderRequestID, signer.HeaderErrorCode, signer.HeaderErrorMessage, signer.HeaderDebugInfo,
+	signer.HeaderCharged, signer.HeaderQuotaRemaining, signer.HeaderQuotaExpires)
 
 // set is a list of header names with a filter before it: most names are of no length that
 // is in the list.

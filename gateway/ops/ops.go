@@ -23,6 +23,7 @@ type Meter struct {
 	calls    *prometheus.CounterVec
 	upstream prometheus.Histogram
 	flight   prometheus.Gauge
+	panics   prometheus.Counter
 }
 
 // NewMeter makes a meter with a registry of its own.
@@ -37,14 +38,18 @@ func NewMeter() *Meter {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
 		flight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "souk_gateway_calls_in_flight", Help: "Calls under way."}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{Name: "souk_gateway_panics_total", Help: "Calls that ended in a panic, each answered with 500."}),
 	}
-	m.registry.MustRegister(m.calls, m.upstream, m.flight, collectors.NewGoCollector(),
+	m.registry.MustRegister(m.calls, m.upstream, m.flight, m.panics, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // Begin counts a call as under way; Done ends that.
 func (m *Meter) Begin() { m.flight.Inc() }
+
+// Panic counts a call that ended in a panic.
+func (m *Meter) Panic() { m.panics.Inc() }
 
 // Done counts a call by what became of it.
 func (m *Meter) Done(route control.RouteID, outcome control.Outcome, code string) {

@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -16,35 +16,70 @@ import (
 	"github.com/souk-market/souk/gateway/gate"
 )
 
-// pool has the connections to one upstream: its scheme, host and port. It lends each
-// connection to one call at a time, the youngest first, so that those beyond the need die.
-//
-// Why our own: a connection that the upstream closed while it was idle must be found dead
-// before the first byte of a call is written, and the head that goes out must be the
-// caller's, byte for byte.
+// bounds of a pool, filled from an Upstream and the defaults.
+type bounds struct {
+	conns, queue              int
+	wait, connect, idle, life time.Duration
+}
+
+func (b *bounds) fill(o *Options) {
+	use := func(d *time.Duration, more ...time.Duration) {
+		for _, m := range more {
+			if *d <= 0 {
+				*d = m
+			}
+		}
+	}
+	if b.conns <= 0 {
+		b.conns = o.MaxConns
+	}
+	if b.conns <= 0 {
+		b.conns = DefaultMaxConns
+	}
+	if b.queue <= 0 {
+		b.queue = DefaultMaxQueue
+	}
+	use(&b.wait, o.QueueTimeout, DefaultQueueTimeout)
+	use(&b.connect, DefaultConnectTimeout)
+	use(&b.idle, DefaultKeepIdle)
+	use(&b.life, DefaultKeepLife)
+}
+
+// pool has the connections to one place. It lends each connection to one call at a time,
+// the youngest first, so that those beyond the need die.
 type pool struct {
 	options *Options
+	bounds  bounds
+	scheme  string
 	host    string // without port
 	port    string
 	tls     *tls.Config // nil: plain HTTP
+	h2      bool
 
-	slots chan struct{} // one token for each connection lent
+	slots   chan struct{} // one token for each connection lent
+	waiting atomic.Int64  // calls that wait for one
 
-	idleMu sync.Mutex // guards idle, closed
+	idleMu sync.Mutex // guards idle, lent, closed
 	idle   []*conn
+	lent   map[*conn]struct{}
 	closed bool
 
-	generation uint64 // guarded by Proxy.poolsMu
+	names names
+	two   twos // HTTP/2, where the place speaks it
 }
 
-// conn is a connection with its buffers. It has one owner: a call, or the pool.
+// conn is a connection with its read buffer. It has one owner: a call, or the pool.
 type conn struct {
 	net.Conn
+	pool  *pool
 	raw   syscall.RawConn // of the TCP connection, under TLS too
-	r     *bufio.Reader
-	w     *bufio.Writer
-	wrote int64 // bytes that the upstream's host took of this call
-	since time.Time
+	in    []byte          // read and not yet used: in[r:w]
+	r, w  int
+	born  time.Time
+	since time.Time // when it was put back
+	floor int       // what lies below in in is still needed
+	wrote int64     // bytes that the upstream's host took of this call
+	used  bool      // by an earlier call
 }
 
 // Write counts what has left, since a call may be sent again only if nothing has.
@@ -54,38 +89,101 @@ func (c *conn) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// errBusy: too many calls are under way to the upstream, and none ended in time.
-var errBusy = gate.Refuse("D503BB", "Backend circuit breaker busy")
+// fill reads once, behind what is there. The buffer grows up to what an answer's head may
+// have; a body is used up before more is read.
+func (c *conn) fill() error {
+	if c.r == c.w {
+		c.r, c.w = c.floor, c.floor
+	}
+	if c.w == len(c.in) {
+		if c.r > c.floor {
+			c.w = c.floor + copy(c.in[c.floor:], c.in[c.r:c.w])
+			c.r = c.floor
+		} else {
+			more := make([]byte, max(readBuffer, 2*len(c.in)))
+			copy(more, c.in[:c.w])
+			c.in = more
+		}
+	}
+	n, err := c.Read(c.in[c.w:])
+	c.w += n
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+func (c *conn) close() { _ = c.Conn.Close() } // of no more use
+
+// readBuffer is the first size of a connection's buffer: many heads and small answers.
+const readBuffer = 16 << 10
+
+var errQueue = gate.Refuse("D503BB", "Backend circuit breaker busy")
 
 // take lends a connection. An idle one is looked at first: what was closed by the other
 // side, or holds bytes that nobody asked for, is thrown away.
-func (p *pool) take(ctx context.Context, now time.Time) (*conn, error) {
+func (p *pool) take(ctx context.Context) (*conn, error) {
 	select {
 	case p.slots <- struct{}{}:
 	default:
-		timer := time.NewTimer(p.options.ConnWait)
-		defer timer.Stop()
-		select {
-		case p.slots <- struct{}{}:
-		case <-timer.C:
-			return nil, errBusy
-		case <-ctx.Done():
-			return nil, gate.UpstreamTimeout
+		if err := p.queue(ctx); err != nil {
+			return nil, err
 		}
 	}
+	now := p.options.Now()
 	for c := p.pop(); c != nil; c = p.pop() {
-		if now.Sub(c.since) < p.options.IdleLife && quiet(c.raw) {
-			c.wrote = 0
+		if now.Sub(c.since) < p.bounds.idle && now.Sub(c.born) < p.bounds.life && quiet(c.raw) {
+			c.wrote, c.used = 0, true
+			p.lend(c)
 			return c, nil
 		}
-		_ = c.Close() // of no more use
+		c.close()
 	}
+	ctx, cancel := context.WithTimeout(ctx, p.bounds.connect)
+	defer cancel()
 	c, err := p.dial(ctx)
 	if err != nil {
 		<-p.slots
 		return nil, err
 	}
+	p.lend(c)
 	return c, nil
+}
+
+// lend notes that a call has the connection.
+func (p *pool) lend(c *conn) {
+	p.idleMu.Lock()
+	p.lent[c] = struct{}{}
+	p.idleMu.Unlock()
+}
+
+// abort ends what calls have; they fail as if the seller had closed.
+func (p *pool) abort() {
+	p.idleMu.Lock()
+	defer p.idleMu.Unlock()
+	for c := range p.lent {
+		_ = c.Conn.Close() // whoever waits is woken up by it
+	}
+	p.two.close()
+}
+
+// queue waits for a place, if there are not too many waiting already.
+func (p *pool) queue(ctx context.Context) error {
+	if p.waiting.Add(1) > int64(p.bounds.queue) {
+		p.waiting.Add(-1)
+		return errQueue
+	}
+	defer p.waiting.Add(-1)
+	timer := time.NewTimer(p.bounds.wait)
+	defer timer.Stop()
+	select {
+	case p.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return errQueue
+	case <-ctx.Done():
+		return gate.UpstreamTimeout
+	}
 }
 
 func (p *pool) pop() *conn {
@@ -101,96 +199,90 @@ func (p *pool) pop() *conn {
 	return c
 }
 
-// give takes a connection back. It is kept only if the last answer ended where it said.
-func (p *pool) give(c *conn, keep bool, now time.Time) {
-	if keep && c.r.Buffered() == 0 {
-		c.since = now
-		p.idleMu.Lock()
-		if !p.closed {
-			p.idle = append(p.idle, c)
-			c = nil
+// give takes a connection back. It is kept only if its answer ended where it said, and not
+// a byte came behind it.
+func (p *pool) give(c *conn, keep bool) {
+	if keep = keep && c.r == c.w; keep {
+		c.since = p.options.Now()
+		if len(c.in) > readBuffer {
+			c.in = nil // one large head does not cost for ever
 		}
-		p.idleMu.Unlock()
+		c.r, c.w = 0, 0
 	}
+	p.idleMu.Lock()
+	delete(p.lent, c)
+	if keep && !p.closed {
+		p.idle = append(p.idle, c)
+		c = nil
+	}
+	p.idleMu.Unlock()
 	if c != nil {
-		_ = c.Close() // of no more use
+		c.close()
 	}
 	<-p.slots
 }
 
-// prune closes what has been idle for too long; all of it if the pool is done.
+// prune closes what has been idle for too long or does not sit still; all of it if the pool
+// is done.
 func (p *pool) prune(now time.Time, all bool) {
 	p.idleMu.Lock()
 	defer p.idleMu.Unlock()
 	p.closed = p.closed || all
 	kept := p.idle[:0]
 	for _, c := range p.idle {
-		if !all && now.Sub(c.since) < p.options.IdleLife {
+		if !all && now.Sub(c.since) < p.bounds.idle && now.Sub(c.born) < p.bounds.life && quiet(c.raw) {
 			kept = append(kept, c)
 			continue
 		}
-		_ = c.Close() // of no more use
+		c.close()
 	}
 	clear(p.idle[len(kept):])
 	p.idle = kept
+	if all {
+		p.two.close()
+	}
 }
 
-// maxAddresses bounds how many addresses of one name are tried.
-const maxAddresses = 4
-
-// dial resolves the name once and connects to an address that was looked at, so that no
-// second answer of the DNS can lead elsewhere.
+// dial resolves the name and connects to an address that was looked at, so that no second
+// answer of the DNS can lead elsewhere.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.options.DialTimeout)
-	defer cancel()
 	addresses, err := p.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var last error
-	for i, a := range addresses {
-		raw, err := p.connect(ctx, a, len(addresses)-i)
-		if err != nil {
-			last = err
-			continue
-		}
-		return p.wrap(ctx, raw)
+	raw, err := connect(ctx, addresses, p.port)
+	if err != nil {
+		return nil, gate.Refuse("D504CO", "Backend service connect failed `"+reason(err)+"`")
 	}
-	return nil, gate.Refuse("D504CO", "Backend service connect failed `"+reason(last)+"`")
+	return p.wrap(ctx, raw)
 }
 
 func (p *pool) resolve(ctx context.Context) ([]netip.Addr, error) {
-	var all []netip.Addr
-	if a, err := netip.ParseAddr(p.host); err == nil {
-		all = []netip.Addr{a}
-	} else if all, err = p.options.Resolve(ctx, p.host); err != nil || len(all) == 0 {
+	all, err := p.names.lookup(ctx, p.host, p.options)
+	if err != nil || len(all) == 0 {
 		return nil, gate.Refuse("D504RE", "Domain `"+p.host+"` resolve failed")
-	}
-	if p.options.AllowPrivate {
-		return all[:min(len(all), maxAddresses)], nil
 	}
 	for _, a := range all {
 		// One bad address among good ones is a name that is being turned around.
-		if !control.PublicAddress(a) {
+		if !p.options.AllowPrivate && !control.PublicAddress(a) || p.own(a) {
 			return nil, gate.Refuse("D504IL", "Domain `"+p.host+"` resolve to illegal address `"+a.String()+"`")
 		}
 	}
 	return all[:min(len(all), maxAddresses)], nil
 }
 
-// connect gives each address that is still to be tried a fair part of the time left.
-func (p *pool) connect(ctx context.Context, a netip.Addr, left int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
+// own reports whether the address is one that we listen on: a call must not go round.
+func (p *pool) own(a netip.Addr) bool {
+	for _, d := range p.options.Deny {
+		if d.Addr().Unmap() == a.Unmap() && itoa(d.Port()) == p.port {
+			return true
+		}
 	}
-	var d net.Dialer
-	return d.DialContext(ctx, "tcp", net.JoinHostPort(a.Unmap().String(), p.port))
+	return false
 }
 
 func (p *pool) wrap(ctx context.Context, raw net.Conn) (*conn, error) {
-	c := &conn{Conn: raw}
+	c := &conn{Conn: raw, pool: p, born: p.options.Now()}
 	if tcp, ok := raw.(*net.TCPConn); ok {
 		c.raw, _ = tcp.SyscallConn() // nil: the connection cannot be looked at, and is not
 	}
@@ -202,16 +294,8 @@ func (p *pool) wrap(ctx context.Context, raw net.Conn) (*conn, error) {
 		}
 		c.Conn = secure
 	}
-	c.r = bufio.NewReaderSize(c, readBuffer)
-	c.w = bufio.NewWriterSize(c, writeBuffer)
 	return c, nil
 }
-
-// Buffers of a connection. An answer's head must fit the first.
-const (
-	readBuffer  = 16 << 10
-	writeBuffer = 4 << 10
-)
 
 // reason says in a word why there is no connection; addresses and the like stay with us.
 func reason(err error) string {
@@ -233,6 +317,8 @@ func tlsReason(err error) string {
 	switch {
 	case errors.As(err, &certificate):
 		return "certificate"
+	case errors.Is(err, errPin):
+		return "pin"
 	case isTimeout(err):
 		return "timeout"
 	}

@@ -1,305 +1,163 @@
-// Package proxy forwards a call to the seller's server and brings back the answer.
+// Package proxy forwards a call to the seller's server and brings back the answer: it
+// chooses the server, has the connections, and makes sure that an answer belongs to exactly
+// one call.
 //
-// One call is sent once. It is sent again only if nothing of it had left: a kept
-// connection turned out to be dead before the first byte. The path goes out as it came in,
-// bodies are bytes, and what belongs to a connection stays on it. Whether a call may be
-// made, and what it costs, is decided elsewhere.
+// A call is sent once. It is sent again only if nothing of it can have been processed (no
+// connection could be made, or a kept one was found dead before the first byte), or if the
+// seller said that his routes may be asked again. What goes out is what came in, byte for
+// byte, less what belongs to a connection and what is not for the seller; bodies stream
+// both ways and are bytes. Whether a call may be made, and what it costs, is decided
+// elsewhere.
+//
+// Why no ready client: a connection whose answer was not read to its exact end, or that said
+// a byte too many, must never carry another call, and a head must go out as it came. See
+// design F17.
 package proxy
 
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"net"
 	"net/netip"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
-
-	"github.com/valyala/fasthttp"
+	"weak"
 
 	"github.com/souk-market/souk/gateway/control"
-	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/wire"
 )
 
-// Defaults of Options.
+// Defaults of Options and of control.Upstream.
 const (
-	DefaultMaxConns    = 512
-	DefaultConnWait    = time.Second
-	DefaultIdleLife    = 4 * time.Second // below the keep-alive of common servers: 5 s and more
-	DefaultMaxAnswer   = 32 << 20
-	DefaultDialTimeout = 5 * time.Second
-	DefaultTimeout     = 10 * time.Second // of a route that names none
+	DefaultMaxConns       = 512
+	DefaultMaxQueue       = 1024
+	DefaultQueueTimeout   = time.Second
+	DefaultConnectTimeout = 3 * time.Second
+	DefaultKeepIdle       = 4 * time.Second // below the keep-alive of common servers: 5 s and more
+	DefaultKeepLife       = 5 * time.Minute
+	DefaultIdleTimeout    = time.Minute
+	DefaultTimeout        = 10 * time.Second // of a route that names none
+	DefaultMaxHead        = 64 << 10         // of an answer; security.md N7
 )
 
 // Options bound the proxy. The zero value has usable defaults and the strict address policy.
 type Options struct {
-	AllowPrivate bool          // upstreams may have addresses that are not public
-	MaxConns     int           // connections to one upstream; 0: DefaultMaxConns
-	ConnWait     time.Duration // how long a call waits for one; 0: DefaultConnWait
-	IdleLife     time.Duration // of a kept connection; 0: DefaultIdleLife
-	MaxAnswer    int           // bytes of an answer's body; 0: DefaultMaxAnswer
-	DialTimeout  time.Duration // 0: DefaultDialTimeout
+	AllowPrivate bool             // upstreams may have addresses that are not public
+	Deny         []netip.AddrPort // our own listeners, which nobody may be sent to
+	MaxConns     int              // connections to one target; 0: DefaultMaxConns
+	QueueTimeout time.Duration    // how long a call waits for one; 0: DefaultQueueTimeout
 	// TLS is the base of every upstream's configuration; the name is the upstream's.
 	TLS *tls.Config
-	// Resolve looks up a name; nil: the system's resolver.
-	Resolve func(context.Context, string) ([]netip.Addr, error)
+	// Resolve looks up a name, and says for how long the answer is good (0: it is not known).
+	// nil: the system's resolver.
+	Resolve func(context.Context, string) ([]netip.Addr, time.Duration, error)
+	// Secret is the value of a secret that an upstream names.
+	Secret func(control.SecretID) ([]byte, error)
+	Now    func() time.Time
 }
 
 // Proxy keeps connections to upstreams. Close ends it.
 type Proxy struct {
 	options Options
-	answers sync.Pool // of *fasthttp.Response
+	bounds  wire.Bounds // of answers' heads
 
-	poolsMu    sync.Mutex // guards pools and generation
-	pools      map[string]*pool
-	generation uint64
+	// What routes point to is kept here weakly: a pool or a group of targets that no route
+	// has any more goes with the routes that had it.
+	mu        sync.Mutex // guards pools and upstreams
+	pools     map[string]weak.Pointer[pool]
+	upstreams map[string]weak.Pointer[upstream]
 
-	stop chan struct{}
-	done chan struct{}
+	stop   chan struct{}
+	done   sync.WaitGroup
+	probes chan struct{} // places for probes under way
 }
 
-// New starts the proxy's one goroutine, which closes idle connections.
+// New starts the proxy's one goroutine, which closes idle connections and probes targets.
 func New(o Options) *Proxy {
-	if o.MaxConns == 0 {
-		o.MaxConns = DefaultMaxConns
-	}
-	if o.ConnWait == 0 {
-		o.ConnWait = DefaultConnWait
-	}
-	if o.IdleLife == 0 {
-		o.IdleLife = DefaultIdleLife
-	}
-	if o.MaxAnswer == 0 {
-		o.MaxAnswer = DefaultMaxAnswer
-	}
-	if o.DialTimeout == 0 {
-		o.DialTimeout = DefaultDialTimeout
-	}
 	if o.Resolve == nil {
-		o.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
-			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		}
+		o.Resolve = Lookup
 	}
-	p := &Proxy{
-		options: o,
-		answers: sync.Pool{New: func() any { return new(fasthttp.Response) }},
-		pools:   make(map[string]*pool),
-		stop:    make(chan struct{}),
-		done:    make(chan struct{}),
+	if o.Now == nil {
+		o.Now = time.Now
 	}
-	go p.prune()
+	p := &Proxy{options: o, bounds: wire.Bounds{Head: DefaultMaxHead, Fields: 512},
+		pools: map[string]weak.Pointer[pool]{}, upstreams: map[string]weak.Pointer[upstream]{},
+		stop: make(chan struct{}), probes: make(chan struct{}, maxProbes)}
+	p.done.Go(p.tend)
 	return p
 }
 
-func (p *Proxy) prune() {
-	defer close(p.done)
+// tend does once a second what nobody waits for.
+func (p *Proxy) tend() {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
 		select {
 		case <-p.stop:
 			return
-		case now := <-tick.C:
-			for _, pool := range p.all() {
+		case <-tick.C:
+			now := p.options.Now()
+			for _, pool := range p.allPools() {
 				pool.prune(now, false)
 			}
-		}
-	}
-}
-
-func (p *Proxy) all() []*pool {
-	p.poolsMu.Lock()
-	defer p.poolsMu.Unlock()
-	list := make([]*pool, 0, len(p.pools))
-	for _, pool := range p.pools {
-		list = append(list, pool)
-	}
-	return list
-}
-
-// Close closes all idle connections. Calls that are under way end by themselves.
-func (p *Proxy) Close() {
-	close(p.stop)
-	<-p.done
-	for _, pool := range p.all() {
-		pool.prune(time.Time{}, true)
-	}
-}
-
-// upstream is what a route's calls need to know of their destination.
-type upstream struct {
-	pool    *pool
-	host    string  // the header
-	base    string  // before the path, without a last slash
-	pieces  []piece // of UpstreamPath; nil: the caller's path
-	timeout time.Duration
-	broken  *gate.Refusal // the route cannot be served
-}
-
-// piece is a part of an UpstreamPath: text, or the value of a parameter.
-type piece struct{ text, name string }
-
-// Prepare makes of a route what Forward needs on each call. It is a route.Preparer.
-func (p *Proxy) Prepare(r *control.Route) any {
-	u := &upstream{timeout: r.Timeout}
-	if u.timeout <= 0 {
-		u.timeout = DefaultTimeout
-	}
-	at, err := url.Parse(r.Upstream)
-	if err != nil || at.Hostname() == "" || at.Scheme != "http" && at.Scheme != "https" {
-		u.broken = gate.Refuse("X500AM", "Invalid Api Meta `upstream`")
-		return u
-	}
-	u.host = at.Host
-	u.base = strings.TrimSuffix(at.EscapedPath(), "/")
-	if r.UpstreamPath != "" {
-		u.pieces = split(r.UpstreamPath)
-	}
-	u.pool = p.pool(at)
-	return u
-}
-
-// split cuts "/a/[b]/c" at its names.
-func split(path string) []piece {
-	var list []piece
-	for path != "" {
-		open := strings.IndexByte(path, '[')
-		if open < 0 {
-			return append(list, piece{text: path})
-		}
-		end := strings.IndexByte(path[open:], ']')
-		if end < 0 {
-			return append(list, piece{text: path})
-		}
-		list = append(list, piece{text: path[:open]}, piece{name: path[open+1 : open+end]})
-		path = path[open+end+1:]
-	}
-	return list
-}
-
-func (p *Proxy) pool(at *url.URL) *pool {
-	port := at.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[at.Scheme]
-	}
-	key := at.Scheme + "://" + net.JoinHostPort(at.Hostname(), port)
-	p.poolsMu.Lock()
-	defer p.poolsMu.Unlock()
-	found := p.pools[key]
-	if found == nil {
-		found = &pool{options: &p.options, host: at.Hostname(), port: port, slots: make(chan struct{}, p.options.MaxConns)}
-		if at.Scheme == "https" {
-			found.tls = &tls.Config{MinVersion: tls.VersionTLS12}
-			if p.options.TLS != nil {
-				found.tls = p.options.TLS.Clone()
+			for _, u := range p.allUpstreams() {
+				u.probe(p, now)
 			}
-			found.tls.ServerName = at.Hostname()
-			found.tls.NextProtos = []string{"http/1.1"}
-		}
-		p.pools[key] = found
-	}
-	found.generation = p.generation
-	return found
-}
-
-// Renew is called before a table is built, and Trim after it was swapped in: upstreams that
-// no route of it has are let go.
-func (p *Proxy) Renew() {
-	p.poolsMu.Lock()
-	p.generation++
-	p.poolsMu.Unlock()
-}
-
-// Trim lets go of upstreams that were not prepared since Renew.
-func (p *Proxy) Trim() {
-	p.poolsMu.Lock()
-	var gone []*pool
-	for key, pool := range p.pools {
-		if pool.generation != p.generation {
-			gone = append(gone, pool)
-			delete(p.pools, key)
 		}
 	}
-	p.poolsMu.Unlock()
-	for _, pool := range gone {
+}
+
+func (p *Proxy) allPools() []*pool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return alive(p.pools)
+}
+
+func (p *Proxy) allUpstreams() []*upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return alive(p.upstreams)
+}
+
+// alive lists what is still pointed to by routes, and forgets the rest.
+func alive[T any](m map[string]weak.Pointer[T]) []*T {
+	var list []*T
+	for key, w := range m {
+		if v := w.Value(); v != nil {
+			list = append(list, v)
+		} else {
+			delete(m, key)
+		}
+	}
+	return list
+}
+
+// kept is the value of a key, made if no route points to one.
+func kept[T any](m map[string]weak.Pointer[T], key string, make func() *T) *T {
+	if v := m[key].Value(); v != nil {
+		return v
+	}
+	v := make()
+	m[key] = weak.Make(v)
+	return v
+}
+
+// Abort ends what is under way: calls fail as if their sellers had closed.
+func (p *Proxy) Abort() {
+	for _, pool := range p.allPools() {
+		pool.abort()
+	}
+}
+
+// Close ends all idle connections. Calls that are under way go on.
+func (p *Proxy) Close() {
+	select {
+	case <-p.stop:
+		return
+	default:
+	}
+	close(p.stop)
+	p.done.Wait()
+	for _, pool := range p.allPools() {
 		pool.prune(time.Time{}, true)
 	}
-}
-
-// maxStale bounds how many dead connections one call may meet.
-const maxStale = 3
-
-// Forward sends the call and writes the seller's answer into to. A *gate.Refusal means
-// that there is none.
-func (p *Proxy) Forward(c *gate.Call, to *fasthttp.Response) error {
-	u, ok := c.Prepared.(*upstream)
-	if !ok {
-		return errors.New("proxy: the route was not prepared")
-	}
-	if u.broken != nil {
-		return u.broken
-	}
-	answer := p.answers.Get().(*fasthttp.Response)
-	defer func() {
-		answer.Reset()
-		p.answers.Put(answer)
-	}()
-	ctx, cancel := context.WithTimeout(context.Background(), u.timeout)
-	defer cancel()
-	for tries := 0; ; tries++ {
-		again, err := p.try(ctx, c, u, answer)
-		if err == nil {
-			copyAnswer(to, answer)
-			return nil
-		}
-		if !again || tries >= maxStale {
-			return err
-		}
-	}
-}
-
-var tooLarge = gate.Refuse("N502RE", "The response of the backend is too large")
-
-// try sends the call once. It may be sent again if not one byte of it was taken.
-func (p *Proxy) try(ctx context.Context, c *gate.Call, u *upstream, answer *fasthttp.Response) (again bool, err error) {
-	conn, err := u.pool.take(ctx, time.Now())
-	if err != nil {
-		return false, err
-	}
-	keep := false
-	defer func() { u.pool.give(conn, keep, time.Now()) }()
-	deadline, _ := ctx.Deadline()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return true, gate.AnswerBroken
-	}
-	writeErr := write(conn, c, u)
-	if writeErr != nil {
-		if isTimeout(writeErr) {
-			return false, gate.UpstreamTimeout
-		}
-		if conn.wrote == 0 {
-			return true, gate.AnswerBroken
-		}
-		// The upstream may have answered before it had heard all, and closed.
-	}
-	answer.Reset()
-	answer.Header.DisableNormalizing()
-	answer.Header.SetNoDefaultContentType(true)
-	answer.SkipBody = c.Request.IsHead()
-	switch err := answer.ReadLimitBody(conn.r, p.options.MaxAnswer); {
-	case err == nil:
-	case isTimeout(err):
-		return false, gate.UpstreamTimeout
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return false, tooLarge
-	default:
-		return false, gate.AnswerBroken
-	}
-	if answer.StatusCode() < 200 {
-		return false, gate.AnswerBroken // it switched protocols, which nobody asked for
-	}
-	keep = writeErr == nil && !answer.ConnectionClose()
-	return false, nil
 }

@@ -10,6 +10,7 @@ type Response struct {
 	Reason []byte
 	Fields Fields
 	Length int64 // of the body: bytes, Chunked or UntilClose
+	Stated int64 // what Content-Length said, body or not; -1: nothing
 	Close  bool  // the connection carries no further answer
 
 	scanned int
@@ -128,7 +129,7 @@ func (r *Response) parse(b []byte, noBody bool, bounds Bounds) error {
 
 // settle draws from the lines how long the body is; RFC 9112 section 6.3.
 func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCoding bool) error {
-	r.Length = UntilClose
+	r.Length, r.Stated = UntilClose, -1
 	switch {
 	case hasCoding && hasLength:
 		return TwoLengths
@@ -142,7 +143,7 @@ func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCodi
 		if !ok {
 			return BadLength
 		}
-		r.Length = n
+		r.Length, r.Stated = n, n
 	}
 	if noBody || r.Status < 200 || r.Status == 204 || r.Status == 304 {
 		r.Length = 0

@@ -1,0 +1,371 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/proxy"
+)
+
+// caller is who waits for an answer: a connection of HTTP/1, or a stream of HTTP/2. As a
+// proxy.Source it has the body of the request.
+type caller interface {
+	proxy.Source
+	// begin writes the head of c.Answer; write, content; end, the end of a whole answer. What
+	// is written may be kept back until flush or end.
+	begin(c *gate.Call, body answerBody)
+	write(piece []byte) error
+	flush() error
+	end() error
+	// abort ends an answer that is not whole, so that the caller can tell.
+	abort()
+	// watch calls gone once if the caller leaves; stop ends that.
+	watch(gone func()) (stop func())
+	// hangUp makes this answer the connection's last.
+	hangUp()
+	// trailers are sent behind the content, where the caller can have such.
+	trailers(gate.Fields)
+}
+
+// exchange takes the request that a connection has read through the row of gates.
+func (s *Server) exchange(from *conn) {
+	t := s.take()
+	c, h := t.c, &from.head
+	c.Method, c.Host, c.Target, c.TLS, c.Peer = h.Method, h.Host, h.Target, from.tls, from.peer
+	c.Fields = append(c.Fields[:0], h.Fields...)
+	c.Upgrade, c.Framed = h.Upgrade, h.Length != 0
+	t.to, t.length = from, h.Length
+	t.carry()
+	s.turns.Put(t)
+}
+
+// carry takes one call through the row of gates, forwards it, settles what it costs, and
+// brings the answer to the caller as it comes.
+func (t *turn) carry() {
+	s, c := t.s, t.c
+	began := time.Now()
+	s.meter.Begin()
+	err := s.guard(t, t.answer)
+	if err != nil {
+		if t.settled {
+			t.takeBack() // it was charged for an answer that will not be
+		}
+		t.refuse(err)
+	}
+	s.finish(c, t.charged, t.upstream, time.Since(began))
+	// What can no longer break off is written down before the caller has it, so that whoever
+	// was answered finds the call in the records.
+	whole := t.stream == nil || c.Answer.Whole || t.stream.Ready()
+	if whole {
+		t.end(time.Since(began))
+	}
+	if !t.bring() && t.broke {
+		t.takeBack()
+	}
+	if t.stream != nil {
+		t.stream.Close()
+	}
+	if !whole {
+		t.end(time.Since(began))
+	}
+}
+
+// turn is one call on its way through carry.
+//
+// It is taken from a pool with its call, and reset.
+type turn struct {
+	s      *Server
+	c      *gate.Call
+	read   func(*gate.Call) error // readBody, made once
+	to     caller
+	length int64 // of the request's body, as its head said
+
+	stream   *proxy.Stream // the seller's answer, if he gave one
+	upstream time.Duration // until its head
+	asked    bool          // the seller got bytes of the call
+	settled  bool          // the outcome is written down
+	charged  bool
+	broke    bool   // the answer broke off at the seller's
+	code     string // for the metrics: the refusal's, or the class of the status
+}
+
+func newTurn() any {
+	t := &turn{c: new(gate.Call)}
+	t.read = t.readBody
+	return t
+}
+
+func (t *turn) reset(s *Server) {
+	t.c.Reset()
+	t.c.ReadBody = t.read
+	*t = turn{s: s, c: t.c, read: t.read}
+}
+
+// answer is everything up to the first byte of the answer: what it writes is c.Answer.
+func (t *turn) answer() error {
+	s, c := t.s, t.c
+	if err := s.admit(t); err != nil {
+		return err
+	}
+	if c.Replied() {
+		return nil // a preflight
+	}
+	if err := s.spend(c); err != nil {
+		return err
+	}
+	if !c.Replied() {
+		if err := t.forward(); err != nil {
+			return err
+		}
+	}
+	if err := t.filterAnswer(); err != nil {
+		return err
+	}
+	return t.settle()
+}
+
+// forward asks the seller.
+func (t *turn) forward() error {
+	way, ok := t.c.Prepared.(*proxy.Way)
+	if !ok {
+		return errors.New("gateway: the route was not prepared")
+	}
+	sent := time.Now()
+	var body proxy.Source
+	if t.length != 0 && !t.c.BodyRead {
+		body = &bounded{Source: t.to, left: maxBody(t.c)}
+	}
+	stream, err := t.s.proxy.Forward(t.s.life, t.c, way, t.length, body)
+	t.upstream, t.stream, t.asked = time.Since(sent), stream, t.c.Tries > 0
+	t.s.meter.Upstream(t.upstream)
+	return err
+}
+
+// bounded is a body that may have only so many bytes.
+type bounded struct {
+	proxy.Source
+	left int64
+}
+
+func (b *bounded) Next() ([]byte, error) {
+	piece, err := b.Source.Next()
+	if b.left -= int64(len(piece)); b.left < 0 {
+		return nil, gate.BodyTooLarge
+	}
+	return piece, err
+}
+
+// filterAnswer lets the filters see the head and, if they want it, the body.
+func (t *turn) filterAnswer() error {
+	c := t.c
+	if c.Chain == nil {
+		return nil
+	}
+	for _, f := range c.Chain.Answer {
+		if err := f.Answer(c); err != nil {
+			return err
+		}
+	}
+	a := &c.Answer
+	if a.Wanted() == 0 {
+		return nil
+	}
+	if !a.Whole {
+		whole, err := t.gather(a.Wanted())
+		if err != nil || !whole {
+			return err
+		}
+	}
+	for _, f := range c.Chain.Whole {
+		if err := f.Whole(c); err != nil {
+			return err
+		}
+	}
+	a.Length = int64(len(a.Body))
+	return nil
+}
+
+// gather reads the body of an answer, if it has at most so many bytes. What was read of one
+// that is larger is kept, and goes out before the rest.
+func (t *turn) gather(most int64) (whole bool, err error) {
+	a := &t.c.Answer
+	if a.Length > most || bodiless(t.c) {
+		return bodiless(t.c), nil
+	}
+	for {
+		piece, err := t.stream.Next()
+		a.Body = append(a.Body, piece...)
+		if errors.Is(err, io.EOF) {
+			a.Whole = true
+			return true, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		if int64(len(a.Body)) > most {
+			return false, nil
+		}
+	}
+}
+
+// settle makes the unit a charged one, or gives it back, before the first byte of the
+// answer leaves: who holds an answer has paid for it.
+func (t *turn) settle() error {
+	s, c := t.s, t.c
+	s.record(c)
+	if c.Record.Outcome != control.Charged {
+		s.quota.Void(c.Hold)
+		t.settled = true
+		return nil
+	}
+	if err := s.quota.Settle(c.Hold, &c.Record); err != nil {
+		// The unit is back already.
+		t.settled = true
+		s.log.Error("settle", zap.String("request", c.ID), zap.Error(err))
+		return gate.Busy
+	}
+	t.settled, t.charged = true, true
+	return nil
+}
+
+// takeBack undoes the charge of an answer that the caller did not get: by a second record,
+// which credits the unit. The first one stays.
+func (t *turn) takeBack() {
+	if !t.charged {
+		return
+	}
+	t.charged = false
+	t.c.Record.Outcome = control.Free
+	t.s.quota.Reverse(t.c.Hold, &t.c.Record)
+}
+
+// refuse makes an error the answer. A unit that was reserved and not settled goes back, and
+// so does what the throttles counted of a call that the seller never saw.
+func (t *turn) refuse(err error) {
+	s, c := t.s, t.c
+	if c.Hold.Held() && !t.settled {
+		s.quota.Void(c.Hold)
+		t.settled = true
+	}
+	r := s.refusal(c, err)
+	if t.stream != nil {
+		t.stream.Close()
+		t.stream = nil
+	}
+	s.record(c)
+	refuse(c, r)
+	t.code = r.Code
+	c.Record.Status, c.Record.Code, c.Record.Outcome, c.Record.Serial = r.Status, r.Code, outcome(r), -1
+}
+
+// bring writes the answer to the caller as it comes; false: it is not whole.
+func (t *turn) bring() bool {
+	c, a := t.c, &t.c.Answer
+	if a.Status == 101 && t.stream != nil {
+		return t.tunnel()
+	}
+	body := answerBody{length: a.Length, none: bodiless(c)}
+	t.to.begin(c, body)
+	if t.stream != nil && a.Whole {
+		t.stream.HeadSent()
+	}
+	if body.none {
+		return t.to.end() == nil
+	}
+	if len(a.Body) > 0 {
+		if t.to.write(a.Body) != nil {
+			return false
+		}
+	}
+	if a.Whole || t.stream == nil {
+		return t.to.end() == nil
+	}
+	return t.pour()
+}
+
+// pour brings the body as it comes from the seller: what is there at once goes out at once.
+// When the caller leaves, the connection to the seller is closed.
+func (t *turn) pour() bool {
+	var left atomic.Bool
+	watching := false
+	for {
+		piece, err := t.stream.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			if more := t.stream.Trailers(); len(more) > 0 {
+				t.to.trailers(more)
+			}
+			return t.to.end() == nil
+		case err != nil:
+			t.broke = !left.Load()
+			t.to.abort()
+			return false
+		}
+		err = t.to.write(piece)
+		if err == nil && !t.stream.Buffered() {
+			// More is to come, and may take its time.
+			err = t.to.flush()
+			t.stream.HeadSent()
+			if !watching && err == nil {
+				watching = true
+				stop := t.to.watch(func() {
+					left.Store(true)
+					t.stream.Abort()
+				})
+				defer stop()
+			}
+		}
+		if err != nil {
+			t.to.abort()
+			return false
+		}
+	}
+}
+
+// bodiless reports whether the answer has no body, whatever its head says.
+func bodiless(c *gate.Call) bool {
+	status := c.Answer.Status
+	return string(c.Method) == "HEAD" || status == 204 || status == 304 || status < 200
+}
+
+// end writes down what became of the call.
+func (t *turn) end(took time.Duration) {
+	s, c := t.s, t.c
+	record := &c.Record
+	record.Took = took
+	if t.code == "" {
+		t.code = class(record.Status)
+	}
+	if c.Chain != nil {
+		for _, f := range c.Chain.End {
+			s.atEnd(c, f)
+		}
+	}
+	var id control.RouteID
+	if c.Route != nil {
+		id = c.Route.ID
+		// A charged call was written down when it was settled. One that nobody can be named
+		// for is counted only: strangers could fill the ledger otherwise.
+		if c.App != "" && !t.charged {
+			s.journal.Note(record)
+		}
+	}
+	s.meter.Done(id, record.Outcome, t.code)
+	s.logCall(record)
+}
+
+// atEnd lets a filter hear of the end; its faults are its own.
+func (s *Server) atEnd(c *gate.Call, f gate.Ender) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.log.Error("panic at the end of a call", zap.String("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
+		}
+	}()
+	f.End(c)
+}
