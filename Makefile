@@ -32,7 +32,8 @@ race: ## all tests with the race detector, ten times
 
 check: lint arrows tidy generated ## what CI runs beside the tests: format, vet, lint, arrows, go.mod, generated files
 
-bench: ## benchmarks, and the gateway beside a bare proxy
+bench: ## the gateway beside nginx and haproxy (Debian's), if they are there, and benchmarks of the rooms
+	$(GO) run ./examples/bench/beside
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./signer/... ./gateway/... ./console/... ./sdkgen/...
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./examples/bench
 
