@@ -44,7 +44,9 @@ func (r *Request) Parse(b []byte, bounds Bounds) (n int, err error) {
 		if end > 0 || len(b) >= bounds.head() {
 			return 0, HeadTooLarge
 		}
-		r.scanned = len(b)
+		if len(b) > 1 { // a CR alone may be the first half of an empty line
+			r.scanned = len(b)
+		}
 		return 0, nil
 	}
 	if err := r.parse(b[:end], bounds); err != nil {
@@ -169,11 +171,12 @@ var targets = func() (t [256]bool) {
 
 // known is what a head says of itself, while it is being read.
 type known struct {
-	host, length, coding, connection, expect, upgrade []byte
+	host, length, coding, expect, upgrade []byte
 
-	seen       uint16 // bits of single
-	hasConn    bool
-	hasUpgrade bool
+	seen     uint16 // bits of those that may come once
+	upgrades int    // lines of Upgrade
+	// Words in any line of Connection.
+	close, keep, switches bool
 }
 
 // The headers that may come once only: of two, the gateway would judge by one and the
@@ -206,14 +209,14 @@ func (k *known) see(fields Fields) error {
 		}
 	case 7:
 		if alike(f.Name, "upgrade") {
-			k.upgrade, k.hasUpgrade = f.Value, !k.hasUpgrade
+			k.upgrade = f.Value
+			k.upgrades++
 		}
 	case 10:
 		if alike(f.Name, "connection") {
-			if k.hasConn {
-				return k.more(f)
-			}
-			k.connection, k.hasConn = f.Value, true
+			k.close = k.close || Listed(f.Value, wordClose)
+			k.keep = k.keep || Listed(f.Value, wordKeepAlive)
+			k.switches = k.switches || Listed(f.Value, wordUpgrade)
 		}
 	case 11:
 		if alike(f.Name, "content-md5") {
@@ -242,7 +245,7 @@ func (k *known) see(fields Fields) error {
 			once = seenCoding
 		}
 	}
-	if len(f.Name) > 5 && f.Name[1] == '-' && alike(f.Name[:5], "x-ca-") || len(f.Name) > 5 && f.Name[1] == '_' && alike(f.Name[:5], "x-ca-") {
+	if len(f.Name) >= 5 && f.Name[0]|0x20 == 'x' && alike(f.Name[:5], "x-ca-") {
 		for i := range fields[:len(fields)-1] {
 			if Alike(fields[i].Name, f.Name) {
 				return Repeated
@@ -261,15 +264,6 @@ func (k *known) see(fields Fields) error {
 		return Repeated
 	}
 	k.seen |= once
-	return nil
-}
-
-// more looks at a second line of Connection, which is rare: only what it could change is
-// taken from it.
-func (k *known) more(f Field) error {
-	if Listed(f.Value, wordClose) {
-		k.connection = f.Value
-	}
 	return nil
 }
 
@@ -302,21 +296,14 @@ func (r *Request) settle(k *known) error {
 		}
 		r.Length = n
 	}
-	r.Close = r.Minor == 0
-	if k.hasConn {
-		if Listed(k.connection, wordClose) {
-			r.Close = true
-		} else if r.Minor == 0 && Listed(k.connection, wordKeepAlive) {
-			r.Close = false
-		}
-	}
+	r.Close = k.close || r.Minor == 0 && !k.keep
 	if k.expect != nil {
 		if !bytes.EqualFold(k.expect, wordContinue) {
 			return BadExpectation
 		}
 		r.Expect = r.Minor == 1 && r.Length != 0
 	}
-	if k.hasUpgrade && k.hasConn && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" && Listed(k.connection, wordUpgrade) {
+	if k.upgrades == 1 && k.switches && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" {
 		r.Upgrade = k.upgrade
 	}
 	return nil

@@ -30,7 +30,11 @@ func (r *Response) Parse(b []byte, noBody bool, bounds Bounds) (n int, err error
 			return 0, HeadTooLarge
 		}
 		if len(b) >= len("HTTP/1.1 200") {
-			if err := r.first(b); err != nil {
+			text := b
+			if len(b) > 12 && b[12] == '\r' {
+				text = b[:12]
+			}
+			if err := r.first(text); err != nil {
 				return 0, err
 			}
 		}
@@ -60,7 +64,7 @@ func (r *Response) first(text []byte) error {
 	}
 	r.Reason = nil
 	if text = text[12:]; len(text) > 0 {
-		if text[0] != ' ' && text[0] != '\r' {
+		if text[0] != ' ' {
 			return BadStatus
 		}
 		r.Reason = text[1:]
@@ -81,8 +85,7 @@ func (r *Response) parse(b []byte, noBody bool, bounds Bounds) error {
 		return BadStatus
 	}
 	var length, coding []byte
-	var hasLength, hasCoding bool
-	r.Close = r.Minor == 0
+	var hasLength, hasCoding, closes, keeps bool
 	for b = b[n:]; ; b = b[n:] {
 		if text, n, err = line(b); err != nil {
 			return err
@@ -101,28 +104,26 @@ func (r *Response) parse(b []byte, noBody bool, bounds Bounds) error {
 		switch len(f.Name) {
 		case 10:
 			if alike(f.Name, "connection") {
-				if Listed(f.Value, wordClose) {
-					r.Close = true
-				} else if r.Minor == 0 && Listed(f.Value, wordKeepAlive) {
-					r.Close = false
-				}
+				closes = closes || Listed(f.Value, wordClose)
+				keeps = keeps || Listed(f.Value, wordKeepAlive)
 			}
 		case 14:
 			if alike(f.Name, "content-length") {
-				if hasLength && !bytes.Equal(length, f.Value) {
+				if hasLength && !bytes.Equal(length, f.Value) || bytes.IndexByte(f.Name, '_') >= 0 {
 					return BadLength
 				}
 				length, hasLength = f.Value, true
 			}
 		case 17:
 			if alike(f.Name, "transfer-encoding") {
-				if hasCoding {
+				if hasCoding || bytes.IndexByte(f.Name, '_') >= 0 {
 					return BadCoding
 				}
 				coding, hasCoding = f.Value, true
 			}
 		}
 	}
+	r.Close = closes || r.Minor == 0 && !keeps
 	return r.settle(noBody, length, coding, hasLength, hasCoding)
 }
 
