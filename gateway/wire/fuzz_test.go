@@ -48,6 +48,10 @@ func agree(t *testing.T, stream string, pieces cuts, ref func(string) reading, f
 	check(got, fault, "in one go")
 	inPieces, fault := read([]byte(stream), pieces, fresh())
 	check(inPieces, fault, "in pieces")
+	// What must be refused may be refused later, when the line that it stands in has ended.
+	if inPieces.end == more && got.end == bad {
+		inPieces.end = bad
+	}
 	if inPieces.String() != got.String() {
 		t.Fatalf("pieces of %v change the meaning\nstream %q\nwhole\n%v\nin pieces\n%v", pieces, stream, got, inPieces)
 	}
@@ -202,7 +206,7 @@ func responseSeeds(t testing.TB) (list []string) {
 		"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nokHTTP/1.1 204 No Content\r\n\r\n",
 		"HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
 		"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\nHTTP/1.0 200 OK\r\n\r\nall that comes",
-		"HTTP/1.1 200\r\r\n\r\n", "HTTP/1.1 200 OK\r\nContent_Length: 2\r\n\r\nok", "HTTP/1.1 2", "HTTP/1.1 2000\r\n\r\n",
+		"HTTP/1.1 200\r\r\n\r\n", "HTTP/1.1 200 OK\r\nContent_Length: 2\r\n\r\nok", "HTTP/1.1 2", "\r\n", "HTTP/1.1 2000\r\n\r\n",
 		"HTTP/1.0 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n",
 	}
 	for _, s := range seeds(t) {

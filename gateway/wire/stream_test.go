@@ -25,6 +25,8 @@ type head interface {
 	meaning() string
 	length() int64
 	reset()
+	// nothing reports whether what is left says nothing and may be left behind.
+	nothing([]byte) bool
 }
 
 type requestHead struct{ wire.Request }
@@ -32,6 +34,9 @@ type requestHead struct{ wire.Request }
 func (h *requestHead) parse(b []byte) (int, error) { return h.Parse(b, wire.Bounds{}) }
 func (h *requestHead) length() int64               { return h.Length }
 func (h *requestHead) reset()                      { h.Reset() }
+func (h *requestHead) nothing(b []byte) bool { // empty lines
+	return len(b) == 0 || string(b) == "\r\n" || string(b) == "\r\n\r\n"
+}
 func (h *requestHead) meaning() string {
 	return fmt.Sprintf("%q %q %d host %q length %s close %v expect %v upgrade %q%s", h.Method, h.Target, h.Minor, h.Host, size(h.Length), h.Close, h.Expect, h.Upgrade, lines(h.Fields))
 }
@@ -44,6 +49,7 @@ type responseHead struct {
 func (h *responseHead) parse(b []byte) (int, error) { return h.Parse(b, h.noBody, wire.Bounds{}) }
 func (h *responseHead) length() int64               { return h.Length }
 func (h *responseHead) reset()                      { h.Reset() }
+func (h *responseHead) nothing(b []byte) bool       { return len(b) == 0 }
 func (h *responseHead) meaning() string {
 	return fmt.Sprintf("%d %03d %q length %s close %v%s", h.Minor, h.Status, h.Reason, size(h.Length), h.Close, lines(h.Fields))
 }
@@ -115,8 +121,8 @@ func read(stream []byte, pieces cuts, h head) (r reading, fault error) {
 		}
 	}
 	r.end = more
-	if m == nil && len(bytes.Trim(kept, "\r\n")) == 0 && !bytes.HasSuffix(kept, []byte("\r")) {
-		r.end = clean // at most empty lines are left
+	if m == nil && h.nothing(kept) {
+		r.end = clean
 	}
 	return r, nil
 }
