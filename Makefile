@@ -10,7 +10,7 @@ HAVE_BROWSER := $(wildcard examples/browser/*.go)
 PACKAGES = $(shell $(GO) list ./... | grep -v '/examples/browser')
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race check bench golden journey sdk fmt setup lint tidy generated arrows
+.PHONY: help run build test race check bench fuzz golden journey sdk fmt setup lint tidy generated arrows
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,13 @@ race: ## all tests with the race detector, ten times
 
 check: lint arrows tidy generated ## what CI runs beside the tests: format, vet, lint, arrows, go.mod, generated files
 
-bench: ## benchmarks, and the gateway beside a bare proxy
+bench: ## the gateway beside nginx and haproxy (Debian's), if they are there, and benchmarks of the rooms
+	$(GO) run ./examples/bench/beside
 	$(GO) test -run '^$$' -bench . -benchtime 1s -benchmem ./signer/... ./gateway/... ./console/... ./sdkgen/...
 	$(GO) test -run '^$$' -bench . -benchtime 3s ./examples/bench
+
+fuzz: ## each fuzz target of the wire for a minute
+	for f in FuzzRequests FuzzResponses FuzzBodies; do $(GO) test ./gateway/wire -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 1s || exit 1; done
 
 golden: ## rewrite golden files; look at the difference
 	$(GO) test ./sdkgen/lang/... -update

@@ -36,7 +36,7 @@ func (s *Server) guard(t *turn, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			s.log.Error("panic in a call", zap.String("request", t.c.ID), zap.Any("panic", r), zap.Stack("stack"))
-			s.meter.Panic()
+			s.panics.Add(1)
 			t.to.hangUp() // who knows what was read
 			err = gate.InternalFault
 		}

@@ -72,6 +72,8 @@ type Server struct {
 	graceOver atomic.Bool // and idle connections end
 	shedding  atomic.Bool // memory is short
 
+	panics atomic.Int64
+
 	life context.Context // of calls; it ends when draining took too long
 	kill context.CancelFunc
 }
@@ -103,6 +105,7 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 		NoDefaultContentType:  true,
 		SecureErrorLogMessage: true,
 	}
+	s.meter.Counter("souk_gateway_panics_total", "Calls that ended in a panic, each answered with 500.", func() float64 { return float64(s.panics.Load()) })
 	s.sweep = newSweeper(s)
 	return s
 }

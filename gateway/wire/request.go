@@ -33,38 +33,39 @@ func (r *Request) Parse(b []byte, bounds Bounds) (n int, err error) {
 		skip += 2
 	}
 	b = b[skip:]
-	end, err := endOf(b, r.scanned)
-	if err != nil {
-		return 0, err
-	}
-	if end == 0 || end > bounds.head() {
-		if err := r.early(b, bounds); err != nil {
-			return 0, err
-		}
-		if end > 0 || len(b) >= bounds.head() {
-			return 0, HeadTooLarge
-		}
+	if waits(b, r.scanned, bounds) {
 		r.scanned = len(b)
-		return 0, nil
+		return 0, early(b, bounds)
 	}
-	if err := r.parse(b[:end], bounds); err != nil {
+	n, fault := r.parse(b[:min(len(b), bounds.head())], bounds)
+	if fault != 0 {
+		return 0, fault
+	}
+	if n > 0 {
+		return skip + n, nil
+	}
+	if err := early(b, bounds); err != nil {
 		return 0, err
 	}
-	return skip + end, nil
+	if len(b) >= bounds.head() {
+		return 0, HeadTooLarge
+	}
+	if len(b) > 1 { // a CR alone may be the first half of an empty line
+		r.scanned = len(b)
+	}
+	return 0, nil
 }
 
 // maxEmpty is how many bytes of empty lines may stand before a request: two, as some old
 // clients put one behind a body.
 const maxEmpty = 4
 
-// early refuses a head that is not whole for what cannot become right.
-func (r *Request) early(b []byte, bounds Bounds) error {
-	text, n, err := line(b)
-	switch {
-	case err != nil:
-		return err
-	case n > 0:
-		return r.first(text, bounds)
+// early refuses a request line that is not whole for what cannot become right.
+func early(b []byte, bounds Bounds) error {
+	if _, n, fault := line(b); fault != 0 {
+		return fault
+	} else if n > 0 {
+		return nil // it was read
 	}
 	i := 0
 	for i < len(b) && tokens[b[i]] {
@@ -79,43 +80,44 @@ func (r *Request) early(b []byte, bounds Bounds) error {
 	return nil
 }
 
-func (r *Request) parse(b []byte, bounds Bounds) error {
-	r.Head, r.Fields = b, r.Fields[:0]
+// parse reads a head; n is 0 if it is not whole.
+func (r *Request) parse(b []byte, bounds Bounds) (n int, fault Fault) {
+	r.Fields = r.Fields[:0]
 	r.Length, r.Close, r.Expect, r.Upgrade, r.Host = 0, false, false, nil, nil
-	text, n, err := line(b)
-	if err != nil {
-		return err
+	text, at, fault := line(b)
+	if fault != 0 || at == 0 {
+		return 0, fault
 	}
-	if err := r.first(text, bounds); err != nil {
-		return err
+	if fault := r.first(text, bounds); fault != 0 {
+		return 0, fault
 	}
 	var k known
-	for b = b[n:]; ; b = b[n:] {
-		if text, n, err = line(b); err != nil {
-			return err
+	for most := bounds.fields(); ; {
+		var f Field
+		next, fault := f.read(b, at)
+		if fault != 0 || next == 0 {
+			return 0, fault
 		}
-		if len(text) == 0 {
+		at = next
+		if f.Name == nil {
 			break
 		}
-		f, err := field(text)
-		if err != nil {
-			return err
-		}
-		if len(r.Fields) >= bounds.fields() {
-			return TooManyFields
+		if len(r.Fields) >= most {
+			return 0, TooManyFields
 		}
 		r.Fields = append(r.Fields, f)
-		if err := k.see(r.Fields); err != nil {
-			return err
+		if fault := k.see(r.Fields, f.Name, f.Value); fault != 0 {
+			return 0, fault
 		}
 	}
-	return r.settle(&k)
+	r.Head = b[:at]
+	return at, r.settle(&k)
 }
 
 const maxMethod = 32
 
 // first reads a request line: three words with one blank between them, and nothing else.
-func (r *Request) first(text []byte, bounds Bounds) error {
+func (r *Request) first(text []byte, bounds Bounds) Fault {
 	i := 0
 	for i < len(text) && i <= maxMethod && tokens[text[i]] {
 		i++
@@ -146,7 +148,7 @@ func (r *Request) first(text []byte, bounds Bounds) error {
 	default:
 		return BadVersion
 	}
-	return nil
+	return 0
 }
 
 // visible reports whether a target has no blank, no control byte, and none of the two marks
@@ -169,11 +171,13 @@ var targets = func() (t [256]bool) {
 
 // known is what a head says of itself, while it is being read.
 type known struct {
-	host, length, coding, connection, expect, upgrade []byte
+	host, length, coding, expect, upgrade []byte
 
-	seen       uint16 // bits of single
-	hasConn    bool
-	hasUpgrade bool
+	seen     uint16 // bits of those that may come once
+	lengths  uint64 // of names that begin with X-Ca-
+	upgrades int    // lines of Upgrade
+	// Words in any line of Connection.
+	close, keep, switches bool
 }
 
 // The headers that may come once only: of two, the gateway would judge by one and the
@@ -190,61 +194,64 @@ const (
 )
 
 // see notes the last line of a head.
-func (k *known) see(fields Fields) error {
-	f := fields[len(fields)-1]
+func (k *known) see(fields Fields, name, value []byte) Fault {
 	once := uint16(0)
-	switch len(f.Name) {
+	switch len(name) {
 	case 4:
-		if alike(f.Name, "host") {
-			once, k.host = seenHost, f.Value
-		} else if alike(f.Name, "date") {
+		if alike(name, "host") {
+			once, k.host = seenHost, value
+		} else if alike(name, "date") {
 			once = seenDate
 		}
 	case 6:
-		if alike(f.Name, "expect") {
-			once, k.expect = seenExpect, f.Value
+		if alike(name, "expect") {
+			once, k.expect = seenExpect, value
 		}
 	case 7:
-		if alike(f.Name, "upgrade") {
-			k.upgrade, k.hasUpgrade = f.Value, !k.hasUpgrade
+		if alike(name, "upgrade") {
+			k.upgrade = value
+			k.upgrades++
 		}
 	case 10:
-		if alike(f.Name, "connection") {
-			if k.hasConn {
-				return k.more(f)
-			}
-			k.connection, k.hasConn = f.Value, true
+		if alike(name, "connection") {
+			k.close = k.close || Listed(value, wordClose)
+			k.keep = k.keep || Listed(value, wordKeepAlive)
+			k.switches = k.switches || Listed(value, wordUpgrade)
 		}
 	case 11:
-		if alike(f.Name, "content-md5") {
+		if alike(name, "content-md5") {
 			once = seenMD5
 		}
 	case 12:
-		if alike(f.Name, "content-type") {
+		if alike(name, "content-type") {
 			once = seenType
 		}
 	case 13:
-		if alike(f.Name, "authorization") {
+		if alike(name, "authorization") {
 			once = seenAuthorization
 		}
 	case 14:
-		if alike(f.Name, "content-length") {
-			if k.length = f.Value; len(f.Value) == 0 || bytes.IndexByte(f.Name, '_') >= 0 {
+		if alike(name, "content-length") {
+			if k.length = value; len(value) == 0 || bytes.IndexByte(name, '_') >= 0 {
 				return BadLength
 			}
 			once = seenLength
 		}
 	case 17:
-		if alike(f.Name, "transfer-encoding") {
-			if k.coding = f.Value; len(f.Value) == 0 || bytes.IndexByte(f.Name, '_') >= 0 {
+		if alike(name, "transfer-encoding") {
+			if k.coding = value; len(value) == 0 || bytes.IndexByte(name, '_') >= 0 {
 				return BadCoding
 			}
 			once = seenCoding
 		}
 	}
-	if len(f.Name) > 5 && f.Name[1] == '-' && alike(f.Name[:5], "x-ca-") || len(f.Name) > 5 && f.Name[1] == '_' && alike(f.Name[:5], "x-ca-") {
+	if len(name) >= 5 && name[0]|0x20 == 'x' && alike(name[:5], "x-ca-") {
+		if bit := uint64(1) << min(len(name), 63); k.lengths&bit == 0 {
+			k.lengths |= bit
+			return 0
+		}
 		for i := range fields[:len(fields)-1] {
-			if Alike(fields[i].Name, f.Name) {
+			if Alike(fields[i].Name, name) {
 				return Repeated
 			}
 		}
@@ -261,16 +268,7 @@ func (k *known) see(fields Fields) error {
 		return Repeated
 	}
 	k.seen |= once
-	return nil
-}
-
-// more looks at a second line of Connection, which is rare: only what it could change is
-// taken from it.
-func (k *known) more(f Field) error {
-	if Listed(f.Value, wordClose) {
-		k.connection = f.Value
-	}
-	return nil
+	return 0
 }
 
 var (
@@ -282,7 +280,7 @@ var (
 )
 
 // settle draws from the lines how the message is framed and what becomes of its connection.
-func (r *Request) settle(k *known) error {
+func (r *Request) settle(k *known) Fault {
 	if k.host == nil || !IsHost(k.host) {
 		return BadHost
 	}
@@ -302,24 +300,17 @@ func (r *Request) settle(k *known) error {
 		}
 		r.Length = n
 	}
-	r.Close = r.Minor == 0
-	if k.hasConn {
-		if Listed(k.connection, wordClose) {
-			r.Close = true
-		} else if r.Minor == 0 && Listed(k.connection, wordKeepAlive) {
-			r.Close = false
-		}
-	}
+	r.Close = k.close || r.Minor == 0 && !k.keep
 	if k.expect != nil {
 		if !bytes.EqualFold(k.expect, wordContinue) {
 			return BadExpectation
 		}
 		r.Expect = r.Minor == 1 && r.Length != 0
 	}
-	if k.hasUpgrade && k.hasConn && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" && Listed(k.connection, wordUpgrade) {
+	if k.upgrades == 1 && k.switches && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" {
 		r.Upgrade = k.upgrade
 	}
-	return nil
+	return 0
 }
 
 // IsHost reports whether b is a name or address with at most a port, as it may stand in

@@ -22,30 +22,41 @@ func (r *Response) Reset() { *r = Response{Fields: r.Fields[:0]} }
 // Parse reads a head from the beginning of b, as Request.Parse does. noBody says that the
 // answer has no body whatever its head says, as it answers a HEAD.
 func (r *Response) Parse(b []byte, noBody bool, bounds Bounds) (n int, err error) {
-	end, err := endOf(b, r.scanned)
-	if err != nil {
-		return 0, err
-	}
-	if end == 0 {
-		if len(b) >= bounds.head() {
-			return 0, HeadTooLarge
-		}
-		if len(b) >= len("HTTP/1.1 200") {
-			if err := r.first(b); err != nil {
-				return 0, err
-			}
-		}
+	if waits(b, r.scanned, bounds) {
 		r.scanned = len(b)
-		return 0, nil
+		return 0, r.early(b)
 	}
-	if end > bounds.head() {
+	n, fault := r.parse(b[:min(len(b), bounds.head())], noBody, bounds)
+	if fault != 0 {
+		return 0, fault
+	}
+	if n > 0 {
+		return n, nil
+	}
+	if len(b) >= bounds.head() {
 		return 0, HeadTooLarge
 	}
-	return end, r.parse(b[:end], noBody, bounds)
+	r.scanned = len(b)
+	return 0, r.early(b)
+}
+
+// early refuses a status line that is not whole for what cannot become right.
+func (r *Response) early(b []byte) error {
+	const least = len("HTTP/1.1 200")
+	if len(b) < least {
+		return nil
+	}
+	if len(b) > least && b[least] == '\r' {
+		b = b[:least]
+	}
+	if fault := r.first(b); fault != 0 {
+		return fault
+	}
+	return nil
 }
 
 // first reads a status line: the version, a blank, three digits, and the rest.
-func (r *Response) first(text []byte) error {
+func (r *Response) first(text []byte) Fault {
 	if len(text) < len("HTTP/1.1 200") || string(text[:7]) != "HTTP/1." || text[7] != '0' && text[7] != '1' || text[8] != ' ' {
 		return BadStatus
 	}
@@ -61,74 +72,71 @@ func (r *Response) first(text []byte) error {
 	}
 	r.Reason = nil
 	if text = text[12:]; len(text) > 0 {
-		if text[0] != ' ' && text[0] != '\r' {
+		if text[0] != ' ' {
 			return BadStatus
 		}
 		r.Reason = text[1:]
 	}
-	return nil
+	return 0
 }
 
-func (r *Response) parse(b []byte, noBody bool, bounds Bounds) error {
-	r.Head, r.Fields = b, r.Fields[:0]
-	text, n, err := line(b)
-	if err != nil {
-		return err
+// parse reads a head; n is 0 if it is not whole.
+func (r *Response) parse(b []byte, noBody bool, bounds Bounds) (n int, fault Fault) {
+	r.Fields = r.Fields[:0]
+	text, at, fault := line(b)
+	if fault != 0 || at == 0 {
+		return 0, fault
 	}
-	if err := r.first(text); err != nil {
-		return err
+	if fault := r.first(text); fault != 0 {
+		return 0, fault
 	}
-	if !clean(r.Reason) {
-		return BadStatus
+	if valueEnd(r.Reason, 0) != len(r.Reason) {
+		return 0, BadStatus
 	}
 	var length, coding []byte
-	var hasLength, hasCoding bool
-	r.Close = r.Minor == 0
-	for b = b[n:]; ; b = b[n:] {
-		if text, n, err = line(b); err != nil {
-			return err
+	var hasLength, hasCoding, closes, keeps bool
+	for most := bounds.fields(); ; {
+		var f Field
+		next, fault := f.read(b, at)
+		if fault != 0 || next == 0 {
+			return 0, fault
 		}
-		if len(text) == 0 {
+		at = next
+		if f.Name == nil {
 			break
 		}
-		f, err := field(text)
-		if err != nil {
-			return err
-		}
-		if len(r.Fields) >= bounds.fields() {
-			return TooManyFields
+		if len(r.Fields) >= most {
+			return 0, TooManyFields
 		}
 		r.Fields = append(r.Fields, f)
 		switch len(f.Name) {
 		case 10:
 			if alike(f.Name, "connection") {
-				if Listed(f.Value, wordClose) {
-					r.Close = true
-				} else if r.Minor == 0 && Listed(f.Value, wordKeepAlive) {
-					r.Close = false
-				}
+				closes = closes || Listed(f.Value, wordClose)
+				keeps = keeps || Listed(f.Value, wordKeepAlive)
 			}
 		case 14:
 			if alike(f.Name, "content-length") {
-				if hasLength && !bytes.Equal(length, f.Value) {
-					return BadLength
+				if hasLength && !bytes.Equal(length, f.Value) || bytes.IndexByte(f.Name, '_') >= 0 {
+					return 0, BadLength
 				}
 				length, hasLength = f.Value, true
 			}
 		case 17:
 			if alike(f.Name, "transfer-encoding") {
-				if hasCoding {
-					return BadCoding
+				if hasCoding || bytes.IndexByte(f.Name, '_') >= 0 {
+					return 0, BadCoding
 				}
 				coding, hasCoding = f.Value, true
 			}
 		}
 	}
-	return r.settle(noBody, length, coding, hasLength, hasCoding)
+	r.Head, r.Close = b[:at], closes || r.Minor == 0 && !keeps
+	return at, r.settle(noBody, length, coding, hasLength, hasCoding)
 }
 
 // settle draws from the lines how long the body is; RFC 9112 section 6.3.
-func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCoding bool) error {
+func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCoding bool) Fault {
 	r.Length, r.Stated = UntilClose, -1
 	switch {
 	case hasCoding && hasLength:
@@ -151,5 +159,5 @@ func (r *Response) settle(noBody bool, length, coding []byte, hasLength, hasCodi
 	if r.Length == UntilClose {
 		r.Close = true
 	}
-	return nil
+	return 0
 }
