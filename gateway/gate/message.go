@@ -44,6 +44,9 @@ type Answer struct {
 	// Body is the body if Whole is set; otherwise it streams from the seller.
 	Body  []byte
 	Whole bool
+	// Most bounds the body: of a longer one the caller gets no more, and the connection is
+	// cut so that it does not look complete. 0: no bound.
+	Most int64
 	// Local says that the gateway, and not the seller, gave the answer: a mock, the cache.
 	Local bool
 
