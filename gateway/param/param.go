@@ -63,10 +63,8 @@ func (s Source) Find(c *gate.Call, buf []byte) (value []byte, ok bool, err error
 		value, ok = Raw(c.Query, s.name)
 		return decode(value, buf, true), ok, nil
 	case control.InHeader:
-		if value = c.Fields.Header(s.name); value == nil && !c.Fields.Has(s.name) {
-			return nil, false, nil
-		}
-		return value, true, nil
+		value, ok = Header(c, s.name)
+		return value, ok, nil
 	case control.InForm:
 		if !IsForm(c.Fields.Header(contentType)) {
 			return nil, false, nil
@@ -86,6 +84,20 @@ func Body(c *gate.Call) error {
 		return nil
 	}
 	return c.ReadBody(c)
+}
+
+// Header is the value of the first header of a name, if it is one that the seller may see:
+// credentials that are kept back from him are not there (security.md K12).
+func Header(c *gate.Call, name []byte) ([]byte, bool) {
+	for i := range c.Fields {
+		if f := &c.Fields[i]; len(f.Name) == len(name) && bytes.EqualFold(f.Name, name) {
+			if !c.Passes(*f) {
+				return nil, false
+			}
+			return f.Value, true
+		}
+	}
+	return nil, false
 }
 
 // Path is the value of one of the route's [names], raw.

@@ -4,11 +4,13 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 )
 
 func call() *gate.Call {
 	c := &gate.Call{
+		Group:  &control.Group{},
 		Query:  []byte("a=1&a=2&b=x%20y+z&%63=4&=5&&d"),
 		Params: []gate.Param{{Name: "id", Value: []byte("x%2Fy+z")}},
 		Fields: gate.Fields{{Name: []byte("x-Name"), Value: []byte("v")}, {Name: []byte("X-Empty")},
@@ -118,5 +120,25 @@ func TestFitsHeader(t *testing.T) {
 		if !FitsHeader([]byte(v)) {
 			t.Errorf("%q does not fit", v)
 		}
+	}
+}
+
+// K12: no setting of a seller reaches the credentials that are kept back from him.
+func TestCredentialsAreNoParameters(t *testing.T) {
+	c := call()
+	c.Fields = gate.Fields{{Name: []byte("authorization"), Value: []byte("APPCODE 83359fd73fe94948385f570e3c139105")},
+		{Name: []byte("X-Ca-Signature"), Value: []byte("s")}, {Name: []byte("X-Ca-Key"), Value: []byte("k")}}
+	for source, want := range map[string]bool{"header:Authorization": false, "header:x-ca-signature": false, "header:X-Ca-Key": true} {
+		s, err := Parse(source)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok, _ := s.Find(c, nil); ok != want {
+			t.Errorf("%s is there: %v", source, ok)
+		}
+	}
+	c.Fields[0].Value = []byte("Bearer x")
+	if _, ok, _ := At("header", "Authorization").Find(c, nil); !ok {
+		t.Error("the seller's own authorization is not there")
 	}
 }
