@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -160,4 +161,18 @@ func (d Duration) Or(usual time.Duration) time.Duration {
 		return usual
 	}
 	return time.Duration(d)
+}
+
+// Statuses reads "404" or "5xx": the first status and the last that it means.
+func Statuses(text string) ([2]int, error) {
+	if len(text) == 3 && text[0] >= '1' && text[0] <= '5' {
+		if text[1:] == "xx" {
+			class := int(text[0]-'0') * 100
+			return [2]int{class, class + 99}, nil
+		}
+		if n, err := strconv.Atoi(text); err == nil && n >= 100 {
+			return [2]int{n, n}, nil
+		}
+	}
+	return [2]int{}, fmt.Errorf(`%q is no status; write "404" or "5xx"`, text)
 }

@@ -58,3 +58,16 @@ func FuzzCheckJSON(f *testing.F) {
 	f.Add([]byte(`{"a":[1,"b",null,{"c":true}]}`))
 	f.Fuzz(func(_ *testing.T, b []byte) { _ = CheckJSON(b) })
 }
+
+func TestStatuses(t *testing.T) {
+	for text, want := range map[string][2]int{"404": {404, 404}, "5xx": {500, 599}, "100": {100, 100}} {
+		if got, err := Statuses(text); err != nil || got != want {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "600", "6xx", "99", "5x", "4x4", "-12", "5XXX"} {
+		if got, err := Statuses(text); err == nil {
+			t.Errorf("%s: %v", text, got)
+		}
+	}
+}
