@@ -100,7 +100,8 @@ var perConnection = names("Connection", "Proxy-Connection", "Keep-Alive", "Proxy
 // ours are headers of a request that only the gateway writes, or that it has dealt with.
 // X-Ca-Signature stays here, since with it the seller could call in the buyer's name.
 var ours = names("Host", "Content-Length", "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", signer.HeaderRequestID, signer.HeaderSignature)
+	"X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", signer.HeaderRequestID, signer.HeaderSignature,
+	signer.HeaderProxySignature, signer.HeaderProxySignatureHeaders, signer.HeaderProxySignatureKey, signer.HeaderProxyTimestamp)
 
 // notTheirs are headers of an answer that a seller cannot set.
 var notTheirs = names("Content-Length", signer.HeaderRequestID, signer.HeaderErrorCode, signer.HeaderErrorMessage, signer.HeaderDebugInfo)

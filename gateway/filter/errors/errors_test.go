@@ -71,11 +71,11 @@ func TestRefusals(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	filtertest.New(t, "errors").Wrong(map[string]string{
-		`{}`:                                     `it needs "rules"`,
-		`{"rules":[{"status":502}]}`:             `rule 1: it needs either "statuses"`,
-		`{"rules":[{"statuses":["abc"]}]}`:       `"abc" is no status`,
-		`{"rules":[{"statuses":["500"]}]}`:       "it changes nothing",
-		`{"rules":[{"codes":["*x"],"body":""}]}`: `"*x" is no code`,
+		`{}`:                                                                 `it needs "rules"`,
+		`{"rules":[{"status":502}]}`:                                         `rule 1: it needs either "statuses"`,
+		`{"rules":[{"statuses":["abc"]}]}`:                                   `"abc" is no status`,
+		`{"rules":[{"statuses":["500"]}]}`:                                   "it changes nothing",
+		`{"rules":[{"codes":["*x"],"body":""}]}`:                             `"*x" is no code`,
 		`{"rules":[{"statuses":["500"],"status":304}]}`:                      "from 200 to 599",
 		`{"rules":[{"statuses":["500"],"body":"${body}"}]}`:                  "use the filter rewrite",
 		`{"rules":[{"statuses":["500"],"headers":{"X-Ca-Error-Code":"x"}}]}`: "is not for a filter to write",
