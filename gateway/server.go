@@ -124,7 +124,7 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 		return
 	}
 	s.number = number
-	s.throttle.Build(routes)
+	s.throttle.Build(groups, routes)
 	s.routes.Build(groups, routes, s.prepare)
 	s.loaded.Store(true)
 }

@@ -31,6 +31,14 @@ const (
 	HeaderQuotaExpires   = Prefix + "Quota-Expires"   // when those of the present package end
 )
 
+// Headers with which the gateway signs what it forwards to a seller; see ForwardSignature.
+const (
+	HeaderProxySignature        = Prefix + "Proxy-Signature"
+	HeaderProxySignatureHeaders = Prefix + "Proxy-Signature-Headers"
+	HeaderProxySignatureKey     = Prefix + "Proxy-Signature-Secret-Key" // the name of the key, not the key
+	HeaderProxyTimestamp        = Prefix + "Proxy-Timestamp"            // milliseconds since 1970
+)
+
 // Signature methods.
 const (
 	HmacSHA256 = "HmacSHA256"
@@ -46,6 +54,7 @@ var (
 	nameTimestamp        = []byte(HeaderTimestamp)
 	nameNonce            = []byte(HeaderNonce)
 	nameContentMD5       = []byte(HeaderContentMD5)
+	nameProxyHeaders     = []byte(HeaderProxySignatureHeaders)
 	nameAccept           = []byte("Accept")
 	nameContentType      = []byte("Content-Type")
 	nameDate             = []byte("Date")

@@ -48,6 +48,7 @@ type Verifier struct {
 	builder builder
 	mac     mac
 	digest  [24]byte // Base64 of an MD5
+	forward forwarded
 }
 
 // Verify makes the checks 2 to 6 of section 4.4, in that order. What is left to the

@@ -31,6 +31,11 @@ type (
 	// Wholer runs when the body of an answer that was asked for is there, whole, in
 	// Answer.Body. It does not run if the body was larger than what was asked for.
 	Wholer interface{ Whole(*Call) error }
+	// Refuser runs when the call was refused, before the caller gets the refusal. What it
+	// writes with Call.Answer's Set and Add goes out beside the refusal's own headers; if it
+	// calls Call.Reply, that status and body take the place of the refusal's, whose code and
+	// message stay in the headers.
+	Refuser interface{ Refused(*Call, *Refusal) }
 	// Ender runs when it is known what became of the call, refused ones too. It cannot
 	// change anything.
 	Ender interface{ End(*Call) }
@@ -89,6 +94,7 @@ type Chain struct {
 	Send   []Sender
 	Answer []Answerer
 	Whole  []Wholer
+	Refuse []Refuser
 	End    []Ender
 	Body   int64 // bytes of a request's body that filters want to see at most; 0: none wants it
 }
@@ -135,6 +141,9 @@ func (c *Chain) add(f any) (some bool) {
 	}
 	if f, ok := f.(Wholer); ok {
 		c.Whole, some = append(c.Whole, f), true
+	}
+	if f, ok := f.(Refuser); ok {
+		c.Refuse, some = append(c.Refuse, f), true
 	}
 	if f, ok := f.(Ender); ok {
 		c.End, some = append(c.End, f), true

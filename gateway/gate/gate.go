@@ -54,6 +54,9 @@ type Call struct {
 	// ReadBody reads the body up to the route's limit, once; it is the server's.
 	ReadBody func(*Call) error
 
+	// Limits are written by throttle: where each limit of the call stands.
+	Limits []Limit
+
 	// Written by quota.
 	Hold Hold
 
@@ -66,6 +69,16 @@ type Call struct {
 	Charge Charge
 	// Cached says that the answer came from the gateway's cache.
 	Cached bool
+
+	// MaxBody bounds the body of the request below the route's own limit, if a filter said
+	// so in Arrive; 0: none did.
+	MaxBody int64
+	// Origins says that a filter answers for the origin of the call: the row adds nothing of
+	// its own about origins, neither to answers nor to refusals.
+	Origins bool
+
+	// later has the refusal that Later made.
+	later Refusal
 
 	out struct {
 		Outgoing
@@ -121,7 +134,7 @@ func (c *Call) Reset() {
 		body = nil
 	}
 	answer, out := c.Answer.Fields[:0], c.out.Fields[:0]
-	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Body: body}
+	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Limits: c.Limits[:0], Body: body}
 	c.Answer.Fields, c.out.Fields = answer, out
 }
 
@@ -134,6 +147,14 @@ type Refusal struct {
 	Code    string        // X-Ca-Error-Code
 	Message string        // X-Ca-Error-Message
 	After   time.Duration // Retry-After, where it is known; 0: it is not
+}
+
+// Later is r with the time after which it is worth to call again. It lives as long as the
+// call, so that refusing allocates nothing.
+func (c *Call) Later(r *Refusal, after time.Duration) *Refusal {
+	c.later = *r
+	c.later.After = after
+	return &c.later
 }
 
 // Error is the code and the message.

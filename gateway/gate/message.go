@@ -45,6 +45,9 @@ type Answer struct {
 	// Body is the body if Whole is set; otherwise it streams from the seller.
 	Body  []byte
 	Whole bool
+	// Most bounds the body: of a longer one the caller gets no more, and the connection is
+	// cut so that it does not look complete. 0: no bound.
+	Most int64
 	// Local says that the gateway, and not the seller, gave the answer: a mock, the cache.
 	Local bool
 
@@ -98,7 +101,8 @@ var perConnection = names("Connection", "Proxy-Connection", "Keep-Alive", "Proxy
 // ours are headers of a request that only the gateway writes, or that it has dealt with.
 // X-Ca-Signature stays here, since with it the seller could call in the buyer's name.
 var ours = names("Host", "Content-Length", "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
-	"X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", signer.HeaderRequestID, signer.HeaderSignature)
+	"X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-Prefix", "X-Real-IP", signer.HeaderRequestID, signer.HeaderSignature,
+	signer.HeaderProxySignature, signer.HeaderProxySignatureHeaders, signer.HeaderProxySignatureKey, signer.HeaderProxyTimestamp)
 
 // notTheirs are headers of an answer that a seller cannot set.
 var notTheirs = names("Content-Length", signer.HeaderRequestID, signer.HeaderErrorCode, signer.HeaderErrorMessage, signer.HeaderDebugInfo,
