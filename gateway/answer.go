@@ -69,7 +69,10 @@ var (
 	origin          = []byte("Origin")
 	requestMode     = []byte(signer.HeaderRequestMode)
 
-	star        = []byte("*")
+	star          = []byte("*")
+	namePolicies  = []byte(gate.HeaderPolicies)
+	nameStandings = []byte(gate.HeaderStandings)
+
 	wordDebug   = []byte("debug")
 	wordYes     = []byte("1")
 	wordNo      = []byte("0")
@@ -85,7 +88,7 @@ func refuse(c *gate.Call, r *gate.Refusal) {
 	if r.After > 0 {
 		a.Add(nameRetryAfter, strconv.AppendInt(nil, int64((r.After+time.Second-1)/time.Second), 10))
 	}
-	if c.Fields.Has(origin) {
+	if c.Fields.Has(origin) && !c.Origins {
 		a.Add(nameAllowOrigin, star)
 	}
 	if bytes.Contains(c.Fields.Header(nameAccept), problemType) {
@@ -135,24 +138,38 @@ func clean(message string) []byte {
 	return b
 }
 
-// finish adds what the gateway says of a call, whoever answered it.
-func (s *Server) finish(c *gate.Call, charged bool, upstream, took time.Duration) {
-	a := &c.Answer
+// finish adds what the gateway says of a call, whoever answered it. The values stand in
+// the turn's own room.
+func (t *turn) finish(took time.Duration) {
+	c, a, room := t.c, &t.c.Answer, t.room[:0]
+	add := func(name []byte, from int) {
+		a.Fields = append(a.Fields, gate.Field{Name: name, Value: room[from:len(room):len(room)]})
+	}
 	if c.Hold.Held() {
 		word := wordNo
-		if charged {
+		if t.charged {
 			word = wordYes
 		}
 		a.Add(nameCharged, word)
 	}
-	if bytes.EqualFold(c.Fields.Header(requestMode), wordDebug) {
-		text := append([]byte(`{"ServiceLatency":`), strconv.FormatInt(upstream.Milliseconds(), 10)...)
-		text = append(append(append(text, `,"TotalLatency":`...), strconv.FormatInt(took.Milliseconds(), 10)...), '}')
-		a.Add(nameDebugInfo, text)
+	if len(c.Limits) > 0 {
+		from := len(room)
+		room = gate.AppendPolicies(room, c.Limits)
+		add(namePolicies, from)
+		from = len(room)
+		room = gate.AppendStandings(room, c.Limits)
+		add(nameStandings, from)
 	}
-	if c.Fields.Has(origin) && a.Fields.Has(nameAllowOrigin) {
+	if bytes.EqualFold(c.Fields.Header(requestMode), wordDebug) {
+		from := len(room)
+		room = strconv.AppendInt(append(room, `{"ServiceLatency":`...), t.upstream.Milliseconds(), 10)
+		room = append(strconv.AppendInt(append(room, `,"TotalLatency":`...), took.Milliseconds(), 10), '}')
+		add(nameDebugInfo, from)
+	}
+	if c.Fields.Has(origin) && !c.Origins && a.Fields.Has(nameAllowOrigin) {
 		a.Add(nameExpose, exposed)
 	}
+	t.room = room
 }
 
 // The names that a page of another origin may read and send; protocol sections 4.1 and 5.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/gateway/proxy"
 )
 
@@ -58,7 +60,7 @@ func (t *turn) carry() {
 		}
 		t.refuse(err)
 	}
-	s.finish(c, t.charged, t.upstream, time.Since(began))
+	t.finish(time.Since(began))
 	// What can no longer break off is written down before the caller has it, so that whoever
 	// was answered finds the call in the records.
 	whole := t.stream == nil || c.Answer.Whole || t.stream.Ready()
@@ -83,16 +85,21 @@ type turn struct {
 	s      *Server
 	c      *gate.Call
 	read   func(*gate.Call) error // readBody, made once
+	room   []byte                 // for values of the answer's headers
 	to     caller
 	length int64 // of the request's body, as its head said
 
+	ready    *ready // what the route's calls need; nil: no route was found
+	trace    ops.Trace
+	sent     time.Time     // when the seller was asked
 	stream   *proxy.Stream // the seller's answer, if he gave one
 	upstream time.Duration // until its head
 	asked    bool          // the seller got bytes of the call
 	settled  bool          // the outcome is written down
 	charged  bool
-	broke    bool   // the answer broke off at the seller's
-	code     string // for the metrics: the refusal's, or the class of the status
+	broke    bool // the answer broke off at the seller's
+	refused  bool
+	code     string // the refusal's
 }
 
 func newTurn() any {
@@ -104,20 +111,24 @@ func newTurn() any {
 func (t *turn) reset(s *Server) {
 	t.c.Reset()
 	t.c.ReadBody = t.read
-	*t = turn{s: s, c: t.c, read: t.read}
+	*t = turn{s: s, c: t.c, read: t.read, room: t.room[:0]}
 }
 
 // answer is everything up to the first byte of the answer: what it writes is c.Answer.
 func (t *turn) answer() error {
 	s, c := t.s, t.c
+	if s.tracer != nil {
+		if t.trace = s.tracer.Begin(c.Fields.Header(traceparent), c.At); t.trace.Live() {
+			c.Trace = t.trace.Append(c.Trace[:0])
+		}
+	}
 	if err := s.admit(t); err != nil {
 		return err
 	}
-	if c.Replied() {
-		return nil // a preflight
-	}
-	if err := s.spend(c); err != nil {
-		return err
+	if !c.Replied() {
+		if err := t.spend(); err != nil {
+			return err
+		}
 	}
 	if !c.Replied() {
 		if err := t.forward(); err != nil {
@@ -130,19 +141,17 @@ func (t *turn) answer() error {
 	return t.settle()
 }
 
+var traceparent = []byte("traceparent")
+
 // forward asks the seller.
 func (t *turn) forward() error {
-	way, ok := t.c.Prepared.(*proxy.Way)
-	if !ok {
-		return errors.New("gateway: the route was not prepared")
-	}
-	sent := time.Now()
+	t.sent = time.Now()
 	var body proxy.Source
 	if t.length != 0 && !t.c.BodyRead {
 		body = &bounded{Source: t.to, left: maxBody(t.c)}
 	}
-	stream, err := t.s.proxy.Forward(t.s.life, t.c, way, t.length, body)
-	t.upstream, t.stream, t.asked = time.Since(sent), stream, t.c.Tries > 0
+	stream, err := t.s.proxy.Forward(t.s.life, t.c, t.ready.way, t.length, body)
+	t.upstream, t.stream, t.asked = time.Since(t.sent), stream, t.c.Tries > 0
 	t.s.meter.Upstream(t.upstream)
 	return err
 }
@@ -220,7 +229,9 @@ func (t *turn) settle() error {
 	s, c := t.s, t.c
 	s.record(c)
 	if c.Record.Outcome != control.Charged {
-		s.quota.Void(c.Hold)
+		if c.Hold.Held() {
+			s.quota.Void(c.Hold)
+		}
 		t.settled = true
 		return nil
 	}
@@ -253,6 +264,9 @@ func (t *turn) refuse(err error) {
 		s.quota.Void(c.Hold)
 		t.settled = true
 	}
+	if len(c.Limits) > 0 && !t.asked {
+		s.throttle.Undo(c, c.At)
+	}
 	r := s.refusal(c, err)
 	if t.stream != nil {
 		t.stream.Close()
@@ -260,7 +274,12 @@ func (t *turn) refuse(err error) {
 	}
 	s.record(c)
 	refuse(c, r)
-	t.code = r.Code
+	if c.Chain != nil {
+		for _, f := range c.Chain.Refuse {
+			s.atRefusal(c, f, r)
+		}
+	}
+	t.code, t.refused = r.Code, true
 	c.Record.Status, c.Record.Code, c.Record.Outcome, c.Record.Serial = r.Status, r.Code, outcome(r), -1
 }
 
@@ -339,25 +358,73 @@ func (t *turn) end(took time.Duration) {
 	s, c := t.s, t.c
 	record := &c.Record
 	record.Took = took
-	if t.code == "" {
-		t.code = class(record.Status)
-	}
 	if c.Chain != nil {
 		for _, f := range c.Chain.End {
 			s.atEnd(c, f)
 		}
 	}
-	var id control.RouteID
+	counts := s.meter.Nowhere
+	if t.ready != nil {
+		counts = t.ready.counts
+	}
+	if c.Answer.Local && t.refused {
+		counts.Refused(t.code)
+		s.note(t)
+	} else {
+		counts.Answered(t.charged, record.Status)
+	}
 	if c.Route != nil {
-		id = c.Route.ID
 		// A charged call was written down when it was settled. One that nobody can be named
 		// for is counted only: strangers could fill the ledger otherwise.
 		if c.App != "" && !t.charged {
 			s.journal.Note(record)
 		}
 	}
-	s.meter.Done(id, record.Outcome, t.code)
+	s.meter.End(took)
+	if t.trace.Sampled {
+		s.tell(t, took)
+	}
 	s.logCall(record)
+}
+
+// note remembers why a call was refused, for who asks.
+func (s *Server) note(t *turn) {
+	c, r := t.c, &t.c.Record
+	s.refusals.Note(ops.Refused{Request: c.ID, At: c.At, Host: hostText(c), Route: r.Route, App: r.App, Method: r.Method, Path: r.Path,
+		Status: r.Status, Code: r.Code})
+}
+
+// hostText is the host as the group knows it; that of a stranger is cut short.
+func hostText(c *gate.Call) string {
+	if c.Group != nil {
+		for _, d := range c.Group.Domains {
+			if len(d) == len(c.Host) && strings.EqualFold(d, string(c.Host)) {
+				return d
+			}
+		}
+	}
+	return string(c.Host[:min(len(c.Host), 64)])
+}
+
+// tell gives the collector a call that is over.
+func (s *Server) tell(t *turn, took time.Duration) {
+	c, r := t.c, &t.c.Record
+	step := ops.Step{Trace: t.trace, Began: c.At, Ended: c.At.Add(took), Route: r.Route, Method: r.Method, Path: r.Path,
+		Request: c.ID, Status: r.Status, Code: r.Code, Outcome: r.Outcome}
+	if !t.sent.IsZero() {
+		step.Asked, step.Answered = t.sent, t.sent.Add(t.upstream)
+	}
+	s.tracer.End(step)
+}
+
+// atRefusal lets a filter give a refusal another face; its faults are its own.
+func (s *Server) atRefusal(c *gate.Call, f gate.Refuser, r *gate.Refusal) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("panic at a refusal", zap.String("request", c.ID), zap.Any("panic", p), zap.Stack("stack"))
+		}
+	}()
+	f.Refused(c, r)
 }
 
 // atEnd lets a filter hear of the end; its faults are its own.

@@ -24,6 +24,7 @@ import (
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/journal"
 	"github.com/souk-market/souk/gateway/ledger"
+	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/gateway/quota"
 	"github.com/souk-market/souk/gateway/storage"
 )
@@ -72,8 +73,11 @@ type Options struct {
 	NonceBudget int64 // bytes; 0: memory.DefaultBudget
 	NonceShare  int64 // an app's part is one in so many; 0: memory.DefaultShare
 
-	Log       *zap.Logger // nil: none
-	AccessLog *zap.Logger // one line for each call; nil: none
+	Log       *zap.Logger      // nil: none
+	Level     *zap.AtomicLevel // of Log, to be changed on the inner side; nil: it cannot be
+	AccessLog *zap.Logger      // one line for each call; nil: none
+	Tracer    *ops.Tracer      // nil: no traces
+	OpsToken  string           // demanded on the inner side; empty: none
 	Now       func() time.Time
 }
 

@@ -57,11 +57,17 @@ func (s *Server) admit(t *turn) error {
 		if err := s.routes.Known(c); err != nil {
 			return err
 		}
-		c.Reply(200, preflightFields, nil)
-		return nil
+		return s.preflight(c)
 	}
 	if err := s.routes.Pass(c); err != nil {
 		return err
+	}
+	r, ok := c.Prepared.(*ready)
+	if !ok {
+		return errors.New("gateway: the route was not prepared")
+	}
+	if t.ready = r; r.broken != nil {
+		return r.broken
 	}
 	if c.Route.Secure && !c.TLS {
 		return insecure
@@ -91,24 +97,64 @@ func (s *Server) admit(t *turn) error {
 			}
 		}
 	}
-	return s.throttle.Pass(c)
+	if r.limits == nil {
+		return nil
+	}
+	if r.limits.ReadsBody() || r.mapping != nil && r.mapping.ReadsBody(c) {
+		if err := c.ReadBody(c); err != nil {
+			return err
+		}
+	}
+	return s.throttle.Take(c, r.limits, c.At)
+}
+
+// preflight answers a browser that asks whether it may call: a filter of the route does, or
+// every origin may. Nobody is authenticated for it (protocol section 5).
+func (s *Server) preflight(c *gate.Call) error {
+	method := c.Method
+	c.Method = c.Fields.Header(requestMethod)
+	err := s.routes.Pass(c)
+	c.Method = method
+	if err != nil {
+		if err := s.routes.Known(c); err != nil {
+			return err
+		}
+	}
+	if c.Chain != nil {
+		for _, f := range c.Chain.Arrive {
+			if err := f.Arrive(c); err != nil || c.Replied() {
+				return err
+			}
+		}
+	}
+	c.Reply(200, preflightFields, nil)
+	return nil
 }
 
 var insecure = gate.Refuse("I403PT", "Invalid protocol http unsupported")
 
 // spend reserves a unit of the app's packages, and makes the request the seller's.
-func (s *Server) spend(c *gate.Call) error {
-	hold, err := s.quota.Reserve(c.App, c.Route.Product)
+func (t *turn) spend() error {
+	c := t.c
+	hold, err := t.s.quota.Reserve(c.App, c.Route.Product)
 	if err != nil {
 		return err
 	}
 	c.Hold = hold
+	if m := t.ready.mapping; m != nil {
+		if err := m.Apply(c); err != nil {
+			return err
+		}
+	}
 	if c.Chain != nil {
 		for _, f := range c.Chain.Send {
 			if err := f.Send(c); err != nil || c.Replied() {
 				return err
 			}
 		}
+	}
+	if m := t.ready.mapping; m != nil {
+		m.Reply(c) // a mock, if the route has one
 	}
 	return nil
 }
@@ -210,15 +256,6 @@ func outcome(r *gate.Refusal) control.Outcome {
 	return control.Refused
 }
 
-func class(status int) string {
-	if i := status/100 - 1; i >= 0 && i < len(classes) {
-		return classes[i]
-	}
-	return "?"
-}
-
-var classes = [...]string{"1xx", "2xx", "3xx", "4xx", "5xx"}
-
 // refusal is what the caller is told of an error.
 func (s *Server) refusal(c *gate.Call, err error) *gate.Refusal {
 	var r *gate.Refusal
@@ -303,22 +340,25 @@ func (s *Server) trusted(a netip.Addr) bool {
 }
 
 func maxBody(c *gate.Call) int64 {
+	limit := int64(DefaultMaxBody)
 	if c.Route.MaxBody > 0 {
-		return c.Route.MaxBody
+		limit = c.Route.MaxBody
 	}
-	return DefaultMaxBody
+	if c.MaxBody > 0 {
+		limit = min(limit, c.MaxBody)
+	}
+	return limit
 }
 
 // broken answers what is no request at all.
 func (s *Server) broken(to *conn, fault error) {
 	t := s.take()
-	s.meter.Begin()
 	r := refusalOf(fault, to.head.Fields)
 	refuse(t.c, r)
-	s.finish(t.c, false, 0, 0)
+	t.finish(0)
 	to.begin(t.c, answerBody{})
 	_ = to.end() // he may have gone
-	s.meter.Done("", control.Refused, r.Code)
+	s.meter.Nowhere.Refused(r.Code)
 	s.turns.Put(t)
 }
 

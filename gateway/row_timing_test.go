@@ -97,14 +97,14 @@ func (w *warm) pass(t *turn) error {
 	if err := w.admit(t); err != nil {
 		return err
 	}
-	if err := w.spend(t.c); err != nil {
+	if err := t.spend(); err != nil {
 		return err
 	}
 	t.c.Answer.Status = 200
 	if err := t.settle(); err != nil {
 		return err
 	}
-	w.finish(t.c, t.charged, time.Millisecond, time.Millisecond)
+	t.finish(time.Millisecond)
 	return nil
 }
 

@@ -50,6 +50,11 @@ type Server struct {
 	journal  notes
 	proxy    *proxy.Proxy
 	meter    *ops.Meter
+	refusals *ops.Refusals
+	tracer   *ops.Tracer
+	shared   shared
+	upstream func(control.UpstreamID) *control.Upstream // nil: there are none
+	secret   func(control.SecretID) ([]byte, error)
 
 	http   *fasthttp.Server
 	bounds wire.Bounds // of heads
@@ -67,6 +72,8 @@ type Server struct {
 
 	buildMu   sync.Mutex // one snapshot after the other; guards number
 	number    int64
+	groups    []*control.Group // of the present snapshot
+	present   []*control.Route
 	loaded    atomic.Bool
 	draining  atomic.Bool // no new connections; answers say that they are the last
 	graceOver atomic.Bool // and idle connections end
@@ -88,7 +95,9 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 		proxy: proxy.New(proxy.Options{
 			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, TLS: o.UpstreamTLS,
 		}),
-		meter:  ops.NewMeter(),
+		meter: ops.NewMeter(), refusals: ops.NewRefusals(0), tracer: o.Tracer,
+		shared: shared{values: map[string]*sharedValue{}},
+		secret: func(control.SecretID) ([]byte, error) { return nil, errNoSecrets },
 		bounds: wire.Bounds{Head: o.MaxHead},
 		turns:  sync.Pool{New: newTurn},
 	}
@@ -124,14 +133,11 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 		return
 	}
 	s.number = number
-	s.throttle.Build(groups, routes)
+	s.meter.Renew()
 	s.routes.Build(groups, routes, s.prepare)
+	s.meter.Trim()
+	s.groups, s.present = groups, routes
 	s.loaded.Store(true)
-}
-
-// prepare makes of a route what its calls need.
-func (s *Server) prepare(_ *control.Group, r *control.Route) (any, *gate.Chain) {
-	return s.proxy.Prepare(r, nil), nil
 }
 
 // Serve answers callers until Close, and closes l. It may be called for several listeners;
@@ -173,17 +179,36 @@ func (s *Server) open(l *listener) bool {
 	return true
 }
 
-// Ops is the inner side: health, readiness, metrics, profiles. It must not be public.
+// Ops is the inner side: health, readiness, metrics, profiles, the table of routes, and why
+// a call was refused. It must not be public.
 func (s *Server) Ops() http.Handler {
-	return ops.Handler(s.meter, func(ctx context.Context) []string {
-		var reasons []string
-		if err := s.Ready(ctx); err != nil {
-			for _, e := range split(err) {
-				reasons = append(reasons, e.Error())
+	inner := ops.Inner{
+		Meter: s.meter, Refusals: s.refusals, Level: s.options.Level, Token: s.options.OpsToken,
+		Ready: func(ctx context.Context) []string {
+			var reasons []string
+			if err := s.Ready(ctx); err != nil {
+				for _, e := range split(err) {
+					reasons = append(reasons, e.Error())
+				}
 			}
+			return reasons
+		},
+		Configuration: func() (int64, []*control.Group, []*control.Route) {
+			s.buildMu.Lock()
+			defer s.buildMu.Unlock()
+			return s.number, s.groups, s.present
+		},
+	}
+	if s.plane != nil {
+		inner.Find = func(ctx context.Context, request string) (control.CallRecord, bool) {
+			list, err := s.plane.Calls(ctx, control.CallFilter{Request: request, Max: 1})
+			if err != nil || len(list) == 0 {
+				return control.CallRecord{}, false
+			}
+			return list[0], true
 		}
-		return reasons
-	})
+	}
+	return inner.Handler()
 }
 
 func split(err error) []error {

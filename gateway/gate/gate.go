@@ -60,6 +60,8 @@ type Call struct {
 	// Written by quota.
 	Hold Hold
 
+	// Trace is the seller's traceparent; empty: the caller's goes on, if he sent one.
+	Trace []byte
 	// Tries is how often the seller was asked.
 	Tries int
 	// Answer is what the caller will get, once there is one.
@@ -133,9 +135,9 @@ func (c *Call) Reset() {
 	if cap(body) > keptBody {
 		body = nil
 	}
-	answer, out := c.Answer.Fields[:0], c.out.Fields[:0]
+	answer, out, trace := c.Answer.Fields[:0], c.out.Fields[:0], c.Trace[:0]
 	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Limits: c.Limits[:0], Body: body}
-	c.Answer.Fields, c.out.Fields = answer, out
+	c.Answer.Fields, c.out.Fields, c.Trace = answer, out, trace
 }
 
 // keptBody is the largest room for a body that a resting call keeps.

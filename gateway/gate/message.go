@@ -138,6 +138,7 @@ func (s *set) has(name []byte) bool {
 
 var (
 	nameConnection    = []byte("Connection")
+	nameTrace         = []byte("traceparent")
 	nameAuthorization = []byte(signer.HeaderAuthorization)
 )
 
@@ -156,6 +157,9 @@ func inConnection(fields Fields, name []byte) bool {
 func (c *Call) Passes(f Field) bool {
 	if perConnection.has(f.Name) || ours.has(f.Name) || inConnection(c.Fields, f.Name) {
 		return false
+	}
+	if len(c.Trace) > 0 && len(f.Name) == len(nameTrace) && wire.Alike(f.Name, nameTrace) {
+		return false // ours takes its place
 	}
 	if !c.Group.KeepAppCode && len(f.Name) == len(nameAuthorization) && wire.Alike(f.Name, nameAuthorization) {
 		_, place := signer.AppCode(f.Value, nil, nil)

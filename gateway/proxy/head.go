@@ -79,7 +79,11 @@ func appendOurs(dst []byte, c *gate.Call) []byte {
 	} else {
 		dst = append(dst, "\r\nX-Forwarded-Proto: http\r\n"+signer.HeaderRequestID+": "...)
 	}
-	return append(append(dst, c.ID...), "\r\n\r\n"...)
+	dst = append(append(dst, c.ID...), "\r\n"...)
+	if len(c.Trace) > 0 {
+		dst = append(append(append(dst, "traceparent: "...), c.Trace...), "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
 }
 
 func appendAddress(dst []byte, a netip.Addr) []byte {

@@ -1,0 +1,132 @@
+package gateway
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/mapping"
+	"github.com/souk-market/souk/gateway/ops"
+	"github.com/souk-market/souk/gateway/proxy"
+	"github.com/souk-market/souk/gateway/throttle"
+)
+
+// ready is what the calls of a route need, made when its table is built. It is immutable.
+type ready struct {
+	way     *proxy.Way
+	limits  *throttle.Plan
+	mapping *mapping.Map
+	counts  *ops.Counts
+	broken  *gate.Refusal // the route cannot be served
+	// simple says that an event loop may take the route's calls: nothing on their way waits.
+	simple bool
+}
+
+// prepare makes of a route what its calls need. A route with a fault in it is there, and
+// says so: the console has refused to save it, so it comes from another program.
+func (s *Server) prepare(g *control.Group, r *control.Route) (any, *gate.Chain) {
+	p := &ready{counts: s.meter.Route(r.ID), limits: throttle.Prepare(g, r)}
+	var via *control.Upstream
+	if r.Via != "" && s.upstream != nil {
+		via = s.upstream(r.Via)
+	}
+	p.way = s.proxy.Prepare(r, via)
+	var err error
+	if p.mapping, err = mapping.Prepare(r); err != nil {
+		p.broken = gate.Refuse("X500AM", "Invalid Api Meta "+err.Error())
+	}
+	asked := map[string]bool{}
+	chain, err := gate.Compile(gate.Env{Group: g, Route: r, Now: s.now, Secret: s.secret, Shared: func(key string, make func() any) any {
+		key = string(r.ID) + " " + key
+		return s.shared.get(key, asked, make)
+	}})
+	if err != nil {
+		p.broken = gate.Refuse("X400PM", "Invalid plugin meta "+err.Error())
+		chain = nil
+	}
+	s.shared.hold(chain, asked)
+	p.simple = p.broken == nil && p.mapping == nil && r.Mock == nil && chain == nil && p.way.Plain()
+	return p, chain
+}
+
+// check says what of a change no route could be served with; the ledger asks before it
+// saves.
+func (s *Server) check(c control.Change) error {
+	switch c := c.(type) {
+	case *control.Group:
+		return s.compiles(c, &control.Route{ID: "rte_check"})
+	case *control.Route:
+		if _, err := mapping.Prepare(c); err != nil {
+			return err
+		}
+		return s.compiles(&control.Group{ID: c.Group}, c)
+	}
+	return nil
+}
+
+func (s *Server) compiles(g *control.Group, r *control.Route) error {
+	_, err := gate.Compile(gate.Env{Group: g, Route: r, Now: s.now, Secret: s.secret, Shared: func(_ string, make func() any) any { return make() }})
+	return err
+}
+
+var errNoSecrets = errors.New("gateway: there are no secrets here")
+
+// shared has the values of filters that outlive a configuration: counters, caches, breakers.
+// A value lives as long as a chain that asked for it, and some time after.
+type shared struct {
+	mu     sync.Mutex // guards values
+	values map[string]*sharedValue
+}
+
+type sharedValue struct {
+	value any
+	users int
+	idle  time.Time // since when there are none
+}
+
+// sharedFor is how long a value waits for somebody to ask again.
+const sharedFor = 10 * time.Minute
+
+func (s *shared) get(key string, asked map[string]bool, make func() any) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v := s.values[key]
+	if v == nil {
+		v = &sharedValue{value: make(), idle: time.Now()}
+		s.values[key] = v
+	}
+	asked[key] = true
+	return v.value
+}
+
+// hold keeps what was asked for as long as the chain is there.
+func (s *shared) hold(chain *gate.Chain, asked map[string]bool) {
+	if chain == nil || len(asked) == 0 {
+		return
+	}
+	s.mu.Lock()
+	for key := range asked {
+		s.values[key].users++
+	}
+	s.mu.Unlock()
+	runtime.AddCleanup(chain, s.drop, asked)
+}
+
+func (s *shared) drop(asked map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range asked {
+		if v := s.values[key]; v != nil {
+			v.users--
+			v.idle = time.Now()
+		}
+	}
+	for key, v := range s.values {
+		if v.users == 0 && time.Since(v.idle) > sharedFor {
+			delete(s.values, key)
+		}
+	}
+}
