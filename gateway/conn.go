@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -29,24 +28,27 @@ import (
 // never sees.
 type conn struct {
 	net.Conn
+	framer
 	s    *Server
 	peer netip.Addr
 	tls  bool
 
-	in    []byte // read and not yet used: in[r:w]; the present head lies below floor
-	r, w  int
-	floor int
-	head  wire.Request
-	body  wire.Body
-	shown []byte // of a request line, that fasthttp has not read yet
+	in      []byte // read and not yet used: in[r:w]; the present head lies below floor
+	r, w    int
+	floor   int
+	request wire.Request
+	body    wire.Body
+	shown   []byte // of a request line, that fasthttp has not read yet
 
 	begun    bool  // a head was read, and its message has not ended
 	expects  bool  // the caller waits for 100 before he sends his body
-	last     bool  // no request is read after this one
 	answered bool  // what fasthttp writes now is not the answer
 	cut      error // why no byte of the body can be had any more
-	out      []byte
-	chunks   bool // the answer is chunked
+
+	tardy bool  // the request took too long before it came here
+	home  *loop // that the connection goes back to; nil: none
+	back  int   // the descriptor with which it does
+	gone  bool  // it did
 
 	asked time.Time // for the body; zero: not yet
 	read  int64     // bytes of it
@@ -105,20 +107,27 @@ func (c *conn) next() bool {
 		return false
 	}
 	c.floor = 0
+	if c.tardy {
+		c.refuseHead(errLate)
+		return false
+	}
 	if c.r == c.w {
+		if c.home != nil && c.goHome() {
+			return false
+		}
 		c.r, c.w = 0, 0
 		if cap(c.in) > keptBuffer {
 			c.in = nil
 		}
 	}
-	c.head.Reset()
+	c.request.Reset()
 	phase := int32(phaseIdle)
 	if c.r < c.w {
 		phase = phaseHead
 	}
 	c.enter(phase)
 	for {
-		n, err := c.head.Parse(c.in[c.r:c.w], c.s.bounds)
+		n, err := c.request.Parse(c.in[c.r:c.w], c.s.bounds)
 		if err != nil {
 			c.refuseHead(err)
 			return false
@@ -127,9 +136,9 @@ func (c *conn) next() bool {
 			c.enter(phaseWork)
 			c.floor = c.r + n
 			c.r = c.floor
-			c.body.Begin(c.head.Length)
-			c.begun, c.expects, c.cut, c.answered, c.asked = true, c.head.Expect, nil, false, time.Time{}
-			c.last = c.last || c.head.Close
+			c.body.Begin(c.request.Length)
+			c.begun, c.expects, c.cut, c.answered, c.asked = true, c.request.Expect, nil, false, time.Time{}
+			c.last = c.last || c.request.Close
 			c.stopped.Store(false)
 			c.shown = shownLine
 			return true
@@ -148,6 +157,20 @@ func (c *conn) next() bool {
 
 // shownLine is what fasthttp reads of a request.
 var shownLine = []byte("GET / HTTP/1.1\r\nHost: souk\r\n\r\n")
+
+// goHome gives the connection back to the loop that it came from.
+func (c *conn) goHome() bool {
+	tcp, ok := c.Conn.(*net.TCPConn)
+	if !ok || c.s.draining.Load() {
+		return false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return false
+	}
+	c.back, c.gone = dup(raw)
+	return c.gone
+}
 
 // finish reads what is left of the present message, if that is not too much.
 func (c *conn) finish() bool {
@@ -384,34 +407,13 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-// answerBody says how the body of an answer is framed.
-type answerBody struct {
-	length int64 // bytes; below 0: it is not known
-	none   bool  // there is none, as the status or the method has none
-}
-
 // begin writes the head of an answer, and keeps it back until flush or end.
 func (c *conn) begin(call *gate.Call, body answerBody) {
 	if c.s.draining.Load() {
 		c.last = true
 	}
-	length := body.length
-	switch {
-	case body.none || length >= 0:
-	case c.head.Minor == 0:
-		length, c.last = wire.UntilClose, true
-	default:
-		length = wire.Chunked
-	}
-	c.out = appendAnswer(c.out[:0], call, length, body.none)
-	switch {
-	case c.last:
-		c.out = append(c.out, "Connection: close\r\n"...)
-	case c.head.Minor == 0:
-		c.out = append(c.out, "Connection: keep-alive\r\n"...)
-	}
-	c.out = append(c.out, "\r\n"...)
-	c.chunks = length == wire.Chunked && !body.none
+	c.out = c.out[:0]
+	c.head(call, body, c.request.Minor)
 }
 
 // write adds content; what is small is kept back with what comes next.
@@ -419,9 +421,7 @@ func (c *conn) write(piece []byte) error {
 	if len(piece) == 0 {
 		return nil
 	}
-	if c.chunks {
-		c.out = append(strconv.AppendInt(c.out, int64(len(piece)), 16), "\r\n"...)
-	}
+	c.open(len(piece))
 	if len(c.out)+len(piece) > outBuffer {
 		if err := c.flush(); err != nil {
 			return err
@@ -434,14 +434,9 @@ func (c *conn) write(piece []byte) error {
 		}
 	}
 	c.out = append(c.out, piece...)
-	if c.chunks {
-		c.out = append(c.out, "\r\n"...)
-	}
+	c.shut()
 	return nil
 }
-
-// outBuffer is how much of an answer is kept back at most.
-const outBuffer = 32 << 10
 
 func (c *conn) flush() error {
 	if len(c.out) == 0 {
@@ -456,9 +451,7 @@ func (c *conn) flush() error {
 
 // end is the end of a whole answer.
 func (c *conn) end() error {
-	if c.chunks {
-		c.out = append(c.out, "0\r\n\r\n"...)
-	}
+	c.done()
 	return c.flush()
 }
 
@@ -482,10 +475,7 @@ func (c *conn) abort() {
 // connection. One who had shut his side before the answer began wants it all the same.
 // stop ends the watch, and waits for that.
 func (c *conn) watch(gone func()) (stop func()) {
-	if !c.body.Done() || c.last && c.shut() {
-		return func() {}
-	}
-	if c.shut() {
+	if !c.body.Done() || c.half() {
 		return func() {}
 	}
 	done := make(chan struct{})
@@ -517,8 +507,8 @@ func (c *conn) watch(gone func()) (stop func()) {
 	}
 }
 
-// shut reports whether the caller has shut his side already.
-func (c *conn) shut() bool {
+// half reports whether the caller has shut his side already.
+func (c *conn) half() bool {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
 		return false

@@ -38,7 +38,7 @@ type caller interface {
 // exchange takes the request that a connection has read through the row of gates.
 func (s *Server) exchange(from *conn) {
 	t := s.take()
-	c, h := t.c, &from.head
+	c, h := t.c, &from.request
 	c.Method, c.Host, c.Target, c.TLS, c.Peer = h.Method, h.Host, h.Target, from.tls, from.peer
 	c.Fields = append(c.Fields[:0], h.Fields...)
 	c.Upgrade, c.Framed = h.Upgrade, h.Length != 0
@@ -50,44 +50,72 @@ func (s *Server) exchange(from *conn) {
 // carry takes one call through the row of gates, forwards it, settles what it costs, and
 // brings the answer to the caller as it comes.
 func (t *turn) carry() {
-	s, c := t.s, t.c
-	began := time.Now()
-	s.meter.Begin()
-	err := s.guard(t, t.answer)
+	t.s.meter.Begin()
+	t.conclude(t.s.guard(t, t.answers))
+}
+
+// resume goes on with a call that a loop has taken through the gates.
+func (t *turn) resume() {
+	t.conclude(t.s.guard(t, t.proceed))
+	t.over()
+}
+
+// conclude brings an answer to the caller, be it that there is none.
+func (t *turn) conclude(err error) {
 	if err != nil {
 		if t.settled {
 			t.takeBack() // it was charged for an answer that will not be
 		}
 		t.refuse(err)
 	}
-	t.finish(time.Since(began))
+	t.finish(time.Since(t.began))
 	// What can no longer break off is written down before the caller has it, so that whoever
 	// was answered finds the call in the records.
-	whole := t.stream == nil || c.Answer.Whole || t.stream.Ready()
-	if whole {
-		t.end(time.Since(began))
+	if t.stream == nil || t.c.Answer.Whole || t.stream.Ready() {
+		t.end()
 	}
 	if !t.bring() && t.broke {
 		t.takeBack()
 	}
 	if t.stream != nil {
 		t.stream.Close()
+		t.stream = nil
 	}
-	if !whole {
-		t.end(time.Since(began))
+	t.end()
+}
+
+// over is the end of a turn, which is then somebody else's.
+func (t *turn) over() {
+	t.end()
+	t.s.turns.Put(t)
+}
+
+// lost is the end of a turn whose caller has gone.
+func (t *turn) lost() {
+	if !t.settled {
+		if t.c.Hold.Held() {
+			t.s.quota.Void(t.c.Hold)
+		}
+		t.settled = true
+		t.s.record(t.c)
+		t.c.Record.Serial, t.c.Record.Outcome = -1, control.Free
 	}
+	t.over()
 }
 
 // turn is one call on its way through carry.
 //
 // It is taken from a pool with its call, and reset.
 type turn struct {
-	s      *Server
-	c      *gate.Call
-	read   func(*gate.Call) error // readBody, made once
-	room   []byte                 // for values of the answer's headers
-	to     caller
-	length int64 // of the request's body, as its head said
+	s *Server
+	c *gate.Call
+	// Methods as values, made once: to make one for each call would allocate.
+	read                     func(*gate.Call) error // readBody
+	admits, answers, settles func() error
+	room                     []byte // for values of the answer's headers
+	to                       caller
+	began                    time.Time
+	length                   int64 // of the request's body, as its head said
 
 	ready    *ready // what the route's calls need; nil: no route was found
 	trace    ops.Trace
@@ -99,32 +127,33 @@ type turn struct {
 	charged  bool
 	broke    bool // the answer broke off at the seller's
 	refused  bool
+	ended    bool   // it is written down
 	code     string // the refusal's
 }
 
 func newTurn() any {
 	t := &turn{c: new(gate.Call)}
-	t.read = t.readBody
+	t.read, t.admits, t.answers, t.settles = t.readBody, t.admit, t.answer, t.settle
 	return t
 }
 
 func (t *turn) reset(s *Server) {
 	t.c.Reset()
 	t.c.ReadBody = t.read
-	*t = turn{s: s, c: t.c, read: t.read, room: t.room[:0]}
+	*t = turn{s: s, c: t.c, began: time.Now(), room: t.room[:0], read: t.read, admits: t.admits, answers: t.answers, settles: t.settles}
 }
 
 // answer is everything up to the first byte of the answer: what it writes is c.Answer.
 func (t *turn) answer() error {
-	s, c := t.s, t.c
-	if s.tracer != nil {
-		if t.trace = s.tracer.Begin(c.Fields.Header(traceparent), c.At); t.trace.Live() {
-			c.Trace = t.trace.Append(c.Trace[:0])
-		}
-	}
-	if err := s.admit(t); err != nil {
+	if err := t.admit(); err != nil {
 		return err
 	}
+	return t.proceed()
+}
+
+// proceed is answer behind the gates that cost nothing.
+func (t *turn) proceed() error {
+	c := t.c
 	if !c.Replied() {
 		if err := t.spend(); err != nil {
 			return err
@@ -354,8 +383,12 @@ func bodiless(c *gate.Call) bool {
 }
 
 // end writes down what became of the call.
-func (t *turn) end(took time.Duration) {
-	s, c := t.s, t.c
+func (t *turn) end() {
+	if t.ended {
+		return
+	}
+	t.ended = true
+	s, c, took := t.s, t.c, time.Since(t.began)
 	record := &c.Record
 	record.Took = took
 	if c.Chain != nil {

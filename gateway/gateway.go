@@ -70,6 +70,10 @@ type Options struct {
 	// 0: the runtime's own limit (GOMEMLIMIT), if it has one.
 	MemoryLimit int64
 
+	// Loops is how many event loops serve plain connections; 0: one for each processor; below
+	// 0: none, each connection gets a goroutine.
+	Loops int
+
 	NonceBudget int64 // bytes; 0: memory.DefaultBudget
 	NonceShare  int64 // an app's part is one in so many; 0: memory.DefaultShare
 
@@ -182,6 +186,11 @@ func known(a *ledger.App, ok bool) (auth.App, bool, error) {
 
 // spender is quota with the way back for answers that broke off.
 type spender struct{ *quota.Quota }
+
+func (s spender) Warm(app control.AppID, product control.ProductID) (gate.Hold, bool) {
+	h, err := s.Reserve(app, product)
+	return h, err == nil
+}
 
 func (spender) Reverse(gate.Hold, *control.CallRecord) {}
 

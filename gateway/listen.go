@@ -58,45 +58,51 @@ func (l *listener) each(serve func(net.Conn)) error {
 			continue
 		}
 		pause = 0
-		from, ok := l.admit(c)
-		if !ok {
+		from := peerOf(c)
+		if !l.admitAddr(from) {
 			_ = c.Close() // its address has enough of them
 			<-l.places
 			continue
 		}
 		l.wait.Go(func() {
 			serve(c)
-			l.release(from)
-			<-l.places
+			l.leave(from)
 		})
 	}
 }
 
-// admit counts a connection of an address.
-func (l *listener) admit(c net.Conn) (netip.Addr, bool) {
-	a, ok := c.RemoteAddr().(*net.TCPAddr)
-	if !ok || l.perIP == 0 {
-		return netip.Addr{}, true
+// peerOf is who is at the other end.
+func peerOf(c net.Conn) netip.Addr {
+	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
 	}
-	from := a.AddrPort().Addr().Unmap()
+	return netip.Addr{}
+}
+
+// admitAddr counts a connection of an address, unless it has enough of them.
+func (l *listener) admitAddr(from netip.Addr) bool {
+	if l.perIP == 0 || !from.IsValid() {
+		return true
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.count[from] >= l.perIP {
-		return from, false
+		return false
 	}
 	l.count[from]++
-	return from, true
+	return true
 }
 
-func (l *listener) release(from netip.Addr) {
-	if l.perIP == 0 || !from.IsValid() {
-		return
+// leave gives the place of a connection back.
+func (l *listener) leave(from netip.Addr) {
+	if l.perIP > 0 && from.IsValid() {
+		l.mu.Lock()
+		if l.count[from]--; l.count[from] <= 0 {
+			delete(l.count, from)
+		}
+		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.count[from]--; l.count[from] <= 0 {
-		delete(l.count, from)
-	}
+	<-l.places
 }
 
 // Close may be called again.

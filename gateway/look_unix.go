@@ -13,3 +13,15 @@ func ended(raw syscall.RawConn) (yes bool) {
 	})
 	return yes
 }
+
+// dup is another descriptor of a connection.
+func dup(raw syscall.RawConn) (fd int, ok bool) {
+	_ = raw.Control(func(old uintptr) { // a closed one has none
+		var err error
+		if fd, err = syscall.Dup(int(old)); err == nil {
+			syscall.CloseOnExec(fd)
+			ok = true
+		}
+	})
+	return fd, ok
+}

@@ -23,6 +23,7 @@ type ready struct {
 	broken  *gate.Refusal // the route cannot be served
 	// simple says that an event loop may take the route's calls: nothing on their way waits.
 	simple bool
+	place  *proxy.Place // where the loop goes
 }
 
 // prepare makes of a route what its calls need. A route with a fault in it is there, and
@@ -48,7 +49,8 @@ func (s *Server) prepare(g *control.Group, r *control.Route) (any, *gate.Chain) 
 		chain = nil
 	}
 	s.shared.hold(chain, asked)
-	p.simple = p.broken == nil && p.mapping == nil && r.Mock == nil && chain == nil && p.way.Plain()
+	p.place = p.way.Place()
+	p.simple = p.place != nil && p.broken == nil && p.mapping == nil && r.Mock == nil && chain == nil
 	return p, chain
 }
 

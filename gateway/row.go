@@ -45,8 +45,13 @@ func (s *Server) guard(t *turn, f func() error) (err error) {
 }
 
 // admit asks all gates that cost nothing.
-func (s *Server) admit(t *turn) error {
-	c := t.c
+func (t *turn) admit() error {
+	s, c := t.s, t.c
+	if s.tracer != nil {
+		if t.trace = s.tracer.Begin(c.Fields.Header(traceparent), c.At); t.trace.Live() {
+			c.Trace = t.trace.Append(c.Trace[:0])
+		}
+	}
 	if s.shedding.Load() {
 		return gate.Busy
 	}
@@ -136,11 +141,20 @@ var insecure = gate.Refuse("I403PT", "Invalid protocol http unsupported")
 // spend reserves a unit of the app's packages, and makes the request the seller's.
 func (t *turn) spend() error {
 	c := t.c
+	if c.Hold.Held() {
+		return t.rewrite() // a loop has reserved it
+	}
 	hold, err := t.s.quota.Reserve(c.App, c.Route.Product)
 	if err != nil {
 		return err
 	}
 	c.Hold = hold
+	return t.rewrite()
+}
+
+// rewrite makes the request the seller's, or answers in his place.
+func (t *turn) rewrite() error {
+	c := t.c
 	if m := t.ready.mapping; m != nil {
 		if err := m.Apply(c); err != nil {
 			return err
@@ -353,7 +367,7 @@ func maxBody(c *gate.Call) int64 {
 // broken answers what is no request at all.
 func (s *Server) broken(to *conn, fault error) {
 	t := s.take()
-	r := refusalOf(fault, to.head.Fields)
+	r := refusalOf(fault, to.request.Fields)
 	refuse(t.c, r)
 	t.finish(0)
 	to.begin(t.c, answerBody{})

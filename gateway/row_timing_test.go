@@ -94,7 +94,7 @@ func (nobody) trailers(gate.Fields)         {}
 
 // pass takes a call through every gate but the proxy.
 func (w *warm) pass(t *turn) error {
-	if err := w.admit(t); err != nil {
+	if err := t.admit(); err != nil {
 		return err
 	}
 	if err := t.spend(); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,8 @@ import (
 // quotas counts units: each Hold is settled or voided exactly once.
 type quotas interface {
 	Reserve(control.AppID, control.ProductID) (gate.Hold, error)
+	// Warm is Reserve where that waits for nothing; false: it would have to.
+	Warm(control.AppID, control.ProductID) (gate.Hold, bool)
 	// Settle makes the unit a charged one, durably. After an error the unit is back.
 	Settle(gate.Hold, *control.CallRecord) error
 	Void(gate.Hold)
@@ -81,6 +84,8 @@ type Server struct {
 
 	panics atomic.Int64
 
+	loops []*loop
+
 	life context.Context // of calls; it ends when draining took too long
 	kill context.CancelFunc
 }
@@ -116,6 +121,13 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 	}
 	s.meter.Counter("souk_gateway_panics_total", "Calls that ended in a panic, each answered with 500.", func() float64 { return float64(s.panics.Load()) })
 	s.sweep = newSweeper(s)
+	n := o.Loops
+	if n == 0 {
+		n = runtime.GOMAXPROCS(0)
+	}
+	if err := s.startLoops(n); err != nil {
+		s.log.Warn("no event loops; each connection gets a goroutine", zap.Error(err))
+	}
 	return s
 }
 
@@ -147,21 +159,34 @@ func (s *Server) Serve(l net.Listener) error {
 	if !s.open(own) {
 		return l.Close()
 	}
+	if s.serveLoops(own) {
+		return nil
+	}
 	return own.each(s.host)
 }
 
 // host lets fasthttp serve a connection, behind the guard.
 func (s *Server) host(n net.Conn) {
-	c := &conn{Conn: n, s: s}
-	if a, ok := n.RemoteAddr().(*net.TCPAddr); ok {
-		c.peer = a.AddrPort().Addr().Unmap()
-	}
+	s.hostTurn(&conn{Conn: n, s: s, peer: peerOf(n)}, nil)
+}
+
+// hostTurn goes on with the call t, if there is one, and then serves the connection; true:
+// it went back to the loop that it came from.
+func (s *Server) hostTurn(c *conn, t *turn) bool {
 	if !s.sweep.add(c) {
-		_ = n.Close() // we are closing
-		return
+		if t != nil {
+			t.lost()
+		}
+		_ = c.Conn.Close() // we are closing
+		return false
+	}
+	if t != nil {
+		c.enter(phaseWork)
+		t.resume()
 	}
 	// Its error is the connection's, and was answered if it could be.
 	_ = s.http.ServeConn(c)
+	return c.gone
 }
 
 func (s *Server) forget(c *conn) { s.sweep.remove(c) }
@@ -246,6 +271,7 @@ func (s *Server) drain(ctx context.Context) error {
 	}
 	s.listenMu.Unlock()
 	err := s.sweep.drain(ctx, s.options.Grace)
+	s.stopLoops()
 	s.sweep.close()
 	s.proxy.Close()
 	return err

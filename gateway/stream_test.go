@@ -165,6 +165,11 @@ func (b broken) Reserve(a control.AppID, p control.ProductID) (gate.Hold, error)
 	return b.desk.Reserve(a, p)
 }
 
+func (b broken) Warm(a control.AppID, p control.ProductID) (gate.Hold, bool) {
+	h, err := b.Reserve(a, p)
+	return h, err == nil
+}
+
 // A panic costs one call its answer: the unit goes back, the program lives, and what was
 // panicked about stays inside. F14, X24.
 func TestPanic(t *testing.T) {

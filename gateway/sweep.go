@@ -18,7 +18,6 @@ type sweeper struct {
 	mu     sync.Mutex // guards all and closed
 	all    map[*conn]struct{}
 	closed bool
-	empty  chan struct{} // closed when all is empty after closed was set
 
 	stop chan struct{}
 	done sync.WaitGroup
@@ -28,7 +27,7 @@ func newSweeper(s *Server) *sweeper {
 	o := &s.options
 	shortest := min(o.HeadTimeout, o.BodyTimeout, o.WriteTimeout, o.IdleTimeout)
 	w := &sweeper{s: s, every: min(max(shortest/8, 5*time.Millisecond), 250*time.Millisecond),
-		all: map[*conn]struct{}{}, empty: make(chan struct{}), stop: make(chan struct{})}
+		all: map[*conn]struct{}{}, stop: make(chan struct{})}
 	s.clock.Store(time.Now().UnixMilli())
 	w.done.Go(w.run)
 	return w
@@ -46,14 +45,8 @@ func (w *sweeper) add(c *conn) bool {
 
 func (w *sweeper) remove(c *conn) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if _, ok := w.all[c]; !ok {
-		return
-	}
 	delete(w.all, c)
-	if w.closed && len(w.all) == 0 {
-		close(w.empty)
-	}
+	w.mu.Unlock()
 }
 
 func (w *sweeper) run() {
@@ -85,43 +78,53 @@ func (w *sweeper) look(ms int64) {
 func (w *sweeper) drain(ctx context.Context, grace time.Duration) error {
 	w.mu.Lock()
 	w.closed = true
-	if len(w.all) == 0 {
-		w.mu.Unlock()
-		return nil
-	}
 	w.mu.Unlock()
-	timer := time.NewTimer(grace)
-	defer timer.Stop()
-	select {
-	case <-w.empty:
+	short, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	if w.empty(short) {
 		return nil
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 	w.s.graceOver.Store(true)
 	w.look(w.s.clock.Load() + 1) // idle connections have no time left
-	select {
-	case <-w.empty:
+	w.s.sweepLoops()
+	if w.empty(ctx) {
 		return nil
-	case <-ctx.Done():
 	}
 	// What is still under way had its time.
 	w.s.kill()
 	w.s.proxy.Abort()
-	late := time.NewTimer(sayFor)
-	defer late.Stop()
-	select {
-	case <-w.empty:
-		return ctx.Err()
-	case <-late.C:
+	w.s.abortLoops()
+	short, cancel = context.WithTimeout(context.WithoutCancel(ctx), sayFor)
+	defer cancel()
+	if !w.empty(short) {
+		w.s.killLoops()
+		w.mu.Lock()
+		for c := range w.all {
+			_ = c.Conn.Close() // whoever waits is woken up by it
+		}
+		w.mu.Unlock()
+		w.empty(context.WithoutCancel(ctx))
 	}
-	w.mu.Lock()
-	for c := range w.all {
-		_ = c.Conn.Close() // whoever waits is woken up by it
-	}
-	w.mu.Unlock()
-	<-w.empty
 	return ctx.Err()
+}
+
+// empty waits until there are no connections; false: they were still there when ctx ended.
+func (w *sweeper) empty(ctx context.Context) bool {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		w.mu.Lock()
+		n := len(w.all)
+		w.mu.Unlock()
+		if n == 0 && w.s.visits() == 0 {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // sayFor is how long calls that were ended have to say so.

@@ -42,8 +42,8 @@ type Stream struct {
 
 var streams = sync.Pool{New: func() any { return new(Stream) }}
 
-// max1xx bounds the interim answers before the answer; they are read and go nowhere.
-const max1xx = 8
+// MaxInterim bounds the interim answers before the answer; they are read and go nowhere.
+const MaxInterim = 8
 
 // bodyFault is what a call is refused with when its body failed.
 func bodyFault(err error) error {
@@ -60,8 +60,9 @@ func (b *bodyRefused) Error() string { return b.refusal.Error() }
 func (b *bodyRefused) Unwrap() error { return b.refusal }
 
 var (
-	tooLarge   = gate.Refuse("N502RE", "The response of the backend is too large")
-	notOurs    = gate.Refuse("N502RE", "The response of the backend switches protocols")
+	tooLarge = gate.Refuse("N502RE", "The response of the backend is too large")
+	// NotOurs: the seller goes on with a protocol that nobody asked for.
+	NotOurs    = gate.Refuse("N502RE", "The response of the backend switches protocols")
 	bodyBroken = gate.Refuse("I400BD", "Invalid Body: it broke off")
 )
 
@@ -290,10 +291,7 @@ func (s *Stream) answer(c *gate.Call, timeout time.Duration, bounds wire.Bounds)
 	for interim := 0; ; {
 		n, err := s.head.Parse(conn.in[conn.r:conn.w], noBody, bounds)
 		if err != nil {
-			if errors.Is(err, wire.HeadTooLarge) {
-				return tooLarge
-			}
-			return gate.AnswerBroken
+			return HeadFault(err)
 		}
 		if n == 0 {
 			if err := conn.fill(); err != nil {
@@ -311,8 +309,8 @@ func (s *Stream) answer(c *gate.Call, timeout time.Duration, bounds wire.Bounds)
 		if s.head.Status >= 200 {
 			break
 		}
-		if interim++; interim > max1xx || s.head.Status == 101 {
-			return notOurs
+		if interim++; interim > MaxInterim || s.head.Status == 101 {
+			return NotOurs
 		}
 		s.head.Reset()
 	}
@@ -326,6 +324,14 @@ func (s *Stream) answer(c *gate.Call, timeout time.Duration, bounds wire.Bounds)
 		s.end()
 	}
 	return nil
+}
+
+// HeadFault is what a call is told whose answer has no proper head.
+func HeadFault(err error) error {
+	if errors.Is(err, wire.HeadTooLarge) {
+		return tooLarge
+	}
+	return gate.AnswerBroken
 }
 
 // end notes that the answer has come to its end.

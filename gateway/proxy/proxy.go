@@ -106,6 +106,9 @@ func (p *Proxy) tend() {
 	}
 }
 
+// Bounds are those of answers' heads.
+func (p *Proxy) Bounds() wire.Bounds { return p.bounds }
+
 func (p *Proxy) allPools() []*pool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

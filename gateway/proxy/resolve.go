@@ -66,6 +66,24 @@ func (n *names) lookup(ctx context.Context, host string, o *Options) ([]netip.Ad
 	return nil, ctx.Err()
 }
 
+// known is an address of the host if it is known at once. Otherwise it is asked for, for
+// the next time.
+func (n *names) known(host string, o *Options) (netip.Addr, bool) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a, true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.list) > 0 && o.Now().Before(n.until) {
+		return n.list[0], true
+	}
+	if n.asking == nil {
+		n.asking = make(chan struct{})
+		go n.ask(host, o, n.asking)
+	}
+	return netip.Addr{}, false
+}
+
 func (n *names) ask(host string, o *Options, done chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), tryDNSFor)
 	defer cancel()
