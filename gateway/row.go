@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
 	"strconv"
@@ -79,7 +77,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 func (s *Server) take(ctx *fasthttp.RequestCtx) *gate.Call {
 	c := s.calls.Get().(*gate.Call)
 	c.Reset()
-	c.Request, c.ID, c.At, c.ReadBody = ctx, newID(), s.now(), s.read
+	now := s.now()
+	c.Request, c.ID, c.At, c.ReadBody = ctx, control.NewRequestID(now), now, s.read
 	return c
 }
 
@@ -87,7 +86,7 @@ func (s *Server) take(ctx *fasthttp.RequestCtx) *gate.Call {
 func (s *Server) guard(c *gate.Call, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("panic in a call", zap.String("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
+			s.log.Error("panic in a call", zap.Stringer("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
 			c.Request.SetConnectionClose() // who knows what was read
 			err = gate.InternalFault
 		}
@@ -146,7 +145,7 @@ func (s *Server) settle(c *gate.Call, took time.Duration) error {
 		return nil
 	}
 	if err := s.quota.Settle(c.Hold, &c.Record); err != nil {
-		s.log.Error("settle", zap.String("request", c.ID), zap.Error(err))
+		s.log.Error("settle", zap.Stringer("request", c.ID), zap.Error(err))
 		return gate.Busy
 	}
 	return nil
@@ -224,7 +223,7 @@ func (s *Server) refusal(c *gate.Call, err error) *gate.Refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	s.log.Error("call", zap.String("request", c.ID), zap.Error(err))
+	s.log.Error("call", zap.Stringer("request", c.ID), zap.Error(err))
 	var u *auth.Unknowable
 	if errors.As(err, &u) {
 		return gate.Busy // a credential is wrong only if we know that it is
@@ -358,7 +357,7 @@ func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
 	s.meter.Begin()
 	r := s.refusal(c, err)
 	refuse(ctx, c, r)
-	ctx.Response.Header.Set(signer.HeaderRequestID, c.ID)
+	named(&ctx.Response.Header, c.ID)
 	s.meter.Done("", control.Refused, r.Code)
 	return r.Status
 }
@@ -376,7 +375,7 @@ func (s *Server) broken(ctx *fasthttp.RequestCtx, err error) {
 		r = tooSlow
 	}
 	refuse(ctx, nil, r)
-	ctx.Response.Header.Set(signer.HeaderRequestID, newID())
+	named(&ctx.Response.Header, control.NewRequestID(s.now()))
 	ctx.SetConnectionClose()
 	s.meter.Begin()
 	s.meter.Done("", control.Refused, r.Code)
@@ -437,7 +436,7 @@ func clean(message string) []byte {
 func (s *Server) finish(c *gate.Call, upstream, took time.Duration) {
 	h := &c.Request.Response.Header
 	h.DisableNormalizing()
-	h.Set(signer.HeaderRequestID, c.ID)
+	named(h, c.ID)
 	if bytes.EqualFold(c.Fields.Header(requestMode), []byte("debug")) {
 		h.Set(signer.HeaderDebugInfo, `{"ServiceLatency":`+strconv.FormatInt(upstream.Milliseconds(), 10)+
 			`,"TotalLatency":`+strconv.FormatInt(took.Milliseconds(), 10)+`}`)
@@ -445,6 +444,12 @@ func (s *Server) finish(c *gate.Call, upstream, took time.Duration) {
 	if c.Fields.Has(origin) && len(h.Peek("Access-Control-Allow-Origin")) > 0 {
 		h.Add("Access-Control-Expose-Headers", exposed)
 	}
+}
+
+// named writes the ID of a call on its answer.
+func named(h *fasthttp.ResponseHeader, id control.RequestID) {
+	var room [36]byte
+	h.SetBytesV(signer.HeaderRequestID, id.Append(room[:0]))
 }
 
 // The names that a page of another origin may read and send; protocol sections 4.1 and 5.
@@ -469,31 +474,11 @@ func preflight(ctx *fasthttp.RequestCtx) {
 	h.Set("Access-Control-Max-Age", "86400")
 }
 
-// newID is a random UUID, in upper case.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
-	var text [36]byte
-	hex.Encode(text[0:8], b[0:4])
-	hex.Encode(text[9:13], b[4:6])
-	hex.Encode(text[14:18], b[6:8])
-	hex.Encode(text[19:23], b[8:10])
-	hex.Encode(text[24:36], b[10:16])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	for i, c := range text {
-		if c >= 'a' {
-			text[i] = c - 'a' + 'A'
-		}
-	}
-	return string(text[:])
-}
-
 // logCall writes one line for a call. The path is the route's: the caller's may hold what
 // is nobody's business.
 func (s *Server) logCall(r *control.CallRecord) {
 	if line := s.access.Check(zap.InfoLevel, "call"); line != nil {
-		line.Write(zap.String("request", r.Request), zap.String("app", string(r.App)), zap.String("route", string(r.Route)),
+		line.Write(zap.Stringer("request", r.Request), zap.String("app", string(r.App)), zap.String("route", string(r.Route)),
 			zap.String("method", r.Method), zap.String("path", r.Path), zap.Int("status", r.Status), zap.String("code", r.Code),
 			zap.String("outcome", string(r.Outcome)), zap.Duration("took", r.Took))
 	}

@@ -132,7 +132,8 @@ func write(to *conn, c *gate.Call, u *upstream) error {
 		proto = "https"
 	}
 	line("X-Forwarded-Proto", []byte(proto))
-	line(signer.HeaderRequestID, []byte(c.ID))
+	var id [36]byte
+	line(signer.HeaderRequestID, c.ID.Append(id[:0]))
 	w.WriteString("\r\n")
 	w.Write(c.Body)
 	return w.Flush() // a writer keeps its first error

@@ -4,6 +4,7 @@ package controltest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"sync"
@@ -167,7 +168,7 @@ func (p *Plane) Calls(_ context.Context, f control.CallFilter) ([]control.CallRe
 	defer p.mu.Unlock()
 	var list []control.CallRecord
 	for _, r := range slices.Backward(p.calls) {
-		if (f.Grant == "" || r.Grant == f.Grant) && (f.App == "" || r.App == f.App) && len(list) < max(f.Max, 1) {
+		if len(list) < max(f.Max, 1) && f.Match(&r) {
 			list = append(list, r)
 		}
 	}
@@ -182,7 +183,7 @@ func (*Plane) Flush(context.Context) error { return nil }
 func (p *Plane) Call(app control.AppID, product control.ProductID, status int) control.Outcome {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := control.CallRecord{Request: fmt.Sprintf("R-%d", len(p.calls)+1), At: p.now(), App: app, Product: product, Method: "GET", Path: "/tide/now",
+	r := control.CallRecord{Request: request(len(p.calls) + 1), At: p.now(), App: app, Product: product, Method: "GET", Path: "/tide/now",
 		Status: status, Took: 12 * time.Millisecond, Serial: -1, Outcome: control.Free}
 	var g control.Grant
 	for _, have := range p.grants {
@@ -209,6 +210,13 @@ func (p *Plane) Call(app control.AppID, product control.ProductID, status int) c
 	p.usage = append(p.usage, control.Usage{Minute: p.now().Truncate(time.Minute), Grant: r.Grant, Package: r.Package, App: app, Product: product,
 		Outcome: r.Outcome, Code: code, Calls: 1, Micros: r.Took.Microseconds()})
 	return r.Outcome
+}
+
+// request is the ID of the n-th call; its text ends with the number.
+func request(n int) control.RequestID {
+	id := control.RequestID{6: 0x70, 8: 0x80}
+	binary.BigEndian.PutUint32(id[12:], uint32(n))
+	return id
 }
 
 // Routes lists what was published and is live, by "METHOD path".
