@@ -73,7 +73,7 @@ func TestSealsAreBound(t *testing.T) {
 	}
 	change := func(statement string) {
 		t.Helper()
-		if err := l.db.Tx(t.Context(), func(tx *storage.Tx) error { _, err := tx.Exec(t.Context(), statement); return err }); err != nil {
+		if err := l.db.Load().Tx(t.Context(), func(tx *storage.Tx) error { _, err := tx.Exec(t.Context(), statement); return err }); err != nil {
 			t.Fatal(err)
 		}
 	}
