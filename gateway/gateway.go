@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"go.uber.org/zap"
@@ -35,9 +36,14 @@ const (
 	DefaultIdleTimeout  = 75 * time.Second
 )
 
-// Options make a gateway. DB, Folder and MasterKey are needed; all else has defaults.
+// Options make a gateway. Folder, MasterKey and one of DB and OpenDB are needed; all else has
+// defaults.
 type Options struct {
-	DB        *storage.DB
+	DB *storage.DB
+	// OpenDB opens the database where DB is nil. If it fails, the gateway starts with the last
+	// good configuration, as far as there is one in Folder, and tries on; it closes what it
+	// opened.
+	OpenDB    func() (*storage.DB, error)
 	Folder    string // for what the node itself keeps
 	MasterKey []byte // 32 bytes; encrypts AppSecrets at rest
 
@@ -93,7 +99,7 @@ func (o Options) withDefaults() Options {
 // One process may have a Folder at a time.
 func New(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
-	if o.DB == nil || o.Folder == "" {
+	if o.DB == nil && o.OpenDB == nil || o.Folder == "" {
 		return nil, errors.New("gateway: needs a database and a folder")
 	}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
@@ -111,18 +117,21 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
+// ConfigFile is the name of the last good configuration in Folder.
+const ConfigFile = "gateway.config"
+
 func open(ctx context.Context, o Options) (*Server, error) {
-	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, MasterKey: o.MasterKey, Now: o.Now, Log: o.Log})
+	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, OpenDB: o.OpenDB, File: filepath.Join(o.Folder, ConfigFile), MasterKey: o.MasterKey, Now: o.Now, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
 	j, err := journal.Open(ctx, l, o.Folder, o.Log)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.Close(ctx))
 	}
-	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Now: o.Now, Log: o.Log})
+	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Flush: j.Flush, Now: o.Now, Log: o.Log})
 	if err != nil {
-		return nil, errors.Join(err, j.Close(ctx))
+		return nil, errors.Join(err, j.Close(ctx), l.Close(ctx))
 	}
 	l.Spend(q.Held, j.Flush)
 	l.OnGrant(q.Forget)
@@ -132,9 +141,7 @@ func open(ctx context.Context, o Options) (*Server, error) {
 		{errNoLedger, l.Writable},
 		{errNoJournal, func(context.Context) error { return j.Err() }},
 	}
-	l.OnChange(func(n *ledger.Snapshot) { s.build(n.Number, n.Groups, n.Routes) })
-	n := l.Snapshot()
-	s.build(n.Number, n.Groups, n.Routes)
+	l.OnChange(s.change)
 
 	watch, stop := context.WithCancel(context.Background())
 	watched := make(chan struct{})
@@ -143,22 +150,30 @@ func open(ctx context.Context, o Options) (*Server, error) {
 		l.Watch(watch)
 	}()
 	s.closers = append(s.closers,
-		func(context.Context) error { stop(); <-watched; return nil }, q.Close, j.Close)
+		func(context.Context) error { stop(); <-watched; return nil }, q.Close, j.Close, l.Close)
 	return s, nil
 }
 
 // accounts lets auth see the ledger's apps.
 type accounts struct{ *ledger.Ledger }
 
-func (a accounts) ByKey(key []byte) (auth.App, bool, error) { return known(a.Ledger.ByKey(key)) }
+func (a accounts) ByKey(key []byte) (auth.App, bool, error) {
+	app, ok := a.Ledger.ByKey(key)
+	return a.known(app, ok)
+}
 
-func (a accounts) ByCode(code []byte) (auth.App, bool, error) { return known(a.Ledger.ByCode(code)) }
+func (a accounts) ByCode(code []byte) (auth.App, bool, error) {
+	app, ok := a.Ledger.ByCode(code)
+	return a.known(app, ok)
+}
 
-func known(a *ledger.App, ok bool) (auth.App, bool, error) {
+// known says that nobody is refused for being unknown while the ledger may have missed
+// that he was made (gateway.md S6).
+func (a accounts) known(app ledger.App, ok bool) (auth.App, bool, error) {
 	if !ok {
-		return auth.App{}, false, nil
+		return auth.App{}, false, a.Ledger.Known()
 	}
-	return auth.App{ID: a.ID, Live: a.Live, Secret: a.Secret}, true, nil
+	return auth.App{ID: app.ID, Key: app.Key, Owner: app.Owner, Live: app.Live, Secret: app.Secret}, true, nil
 }
 
 // Plane is the gateway as the console sees it.

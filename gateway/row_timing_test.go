@@ -23,8 +23,9 @@ import (
 // row is not one of the database behind it.
 type shredder struct{}
 
-func (shredder) Book(context.Context, []ledger.Entry, []ledger.Credit) error { return nil }
-func (shredder) Trim(context.Context) error                                  { return nil }
+func (shredder) BookSpool(context.Context, []ledger.Entry, ledger.Place) error { return nil }
+func (shredder) Spooled(context.Context) (ledger.Place, error)                 { return ledger.Place{}, nil }
+func (shredder) Trim(context.Context) error                                    { return nil }
 
 // warm is a gateway with its real ledger, spool and quota, and a call that has been made
 // before.
@@ -88,9 +89,8 @@ func (w *warm) pass(c *gate.Call) error {
 	return w.settle(c, time.Millisecond)
 }
 
-// again makes a used call new, as take does, with the ID that it had: a fresh one is text
-// that outlives the call, one allocation.
-func (w *warm) again(c *gate.Call, ctx *fasthttp.RequestCtx, id string) *gate.Call {
+// again makes a used call new, as take does.
+func (w *warm) again(c *gate.Call, ctx *fasthttp.RequestCtx, id control.RequestID) *gate.Call {
 	c.Reset()
 	c.Request, c.ID, c.At, c.ReadBody = ctx, id, w.now(), w.read
 	return c
@@ -132,7 +132,7 @@ func TestWarmCallAllocatesNothing(t *testing.T) {
 	}
 	w := warmed(t)
 	for name, raw := range w.ways(t) {
-		ctx, c, id := request(t, raw), new(gate.Call), newID()
+		ctx, c, id := request(t, raw), new(gate.Call), control.NewRequestID(noon)
 		ctx.Response.SetStatusCode(200)
 		pass := func() {
 			if err := w.pass(w.again(c, ctx, id)); err != nil {
@@ -152,7 +152,7 @@ func BenchmarkRow(b *testing.B) {
 	w := warmed(b)
 	for name, raw := range w.ways(b) {
 		b.Run(name, func(b *testing.B) {
-			ctx, c, id := request(b, raw), new(gate.Call), newID()
+			ctx, c, id := request(b, raw), new(gate.Call), control.NewRequestID(noon)
 			ctx.Response.SetStatusCode(200)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -173,7 +173,7 @@ func BenchmarkRefusal(b *testing.B) {
 		"unknown host":    "GET /v1/weather/0571 HTTP/1.1\r\nHost: nobody.test\r\n\r\n",
 	} {
 		b.Run(name, func(b *testing.B) {
-			ctx, c, id := request(b, raw), new(gate.Call), newID()
+			ctx, c, id := request(b, raw), new(gate.Call), control.NewRequestID(noon)
 			b.ReportAllocs()
 			for b.Loop() {
 				if err := w.pass(w.again(c, ctx, id)); err == nil {
@@ -181,12 +181,5 @@ func BenchmarkRefusal(b *testing.B) {
 				}
 			}
 		})
-	}
-}
-
-func BenchmarkNewID(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		newID()
 	}
 }

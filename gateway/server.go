@@ -126,7 +126,7 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 	s.number = number
 	s.proxy.Renew()
 	s.throttle.Build(routes)
-	s.routes.Build(groups, routes, func(_ *control.Group, r *control.Route) (any, *gate.Chain) { return s.proxy.Prepare(r), nil })
+	s.routes.Build(groups, routes, s.prepare)
 	s.proxy.Trim()
 	s.loaded.Store(true)
 }

@@ -6,6 +6,7 @@
 package auth
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,9 +18,13 @@ import (
 	"github.com/souk-market/souk/signer"
 )
 
-// App is what the gate needs to know of an app.
+// App is what the gate needs to know of an app. Its texts and its secret may be pieces of
+// a larger memory, which never changes: they are good for as long as somebody has them, and
+// who keeps them for longer than a call takes a copy.
 type App struct {
 	ID     control.AppID
+	Key    string // AppKey
+	Owner  string // the account that owns it
 	Live   bool
 	Secret []byte
 }
@@ -41,12 +46,15 @@ type Gate struct {
 	nonces   tally.Nonces
 	// started: nonces used before it are forgotten, so no call may come from before it.
 	started   time.Time
+	nobody    [32]byte // the secret of apps that do not exist
 	verifiers sync.Pool
 }
 
 // New makes the gate. Nonces that were used before started are not in nonces.
 func New(accounts Accounts, nonces tally.Nonces, started time.Time) *Gate {
-	return &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}
+	g := &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}
+	_, _ = rand.Read(g.nobody[:]) // it never fails
+	return g
 }
 
 // check is what checking a signature needs, kept from call to call.
@@ -92,7 +100,7 @@ func (g *Gate) pass(c *gate.Call, k *check) error {
 	if !ok || !app.Live {
 		return gate.UnknownCode
 	}
-	c.App, c.How = app.ID, gate.ByAppCode
+	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.ByAppCode
 	return nil
 }
 
@@ -116,10 +124,14 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 	if err != nil {
 		return unknowable(err)
 	}
+	k.request = signer.Request{Method: c.Method, Target: c.Target, Headers: &c.Fields}
 	if !ok || !app.Live {
+		// Whoever tries keys must not learn from the time whether there is such a one: it is
+		// checked like any other, with a secret that nobody has (security.md K4). Its body is
+		// not waited for.
+		_, _ = k.verifier.Verify(&k.request, g.nobody[:], signer.Rules{Now: c.At, AllowSHA1: c.Route.AllowSHA1, CanonicalOnly: c.Route.Canonical})
 		return gate.UnknownKey
 	}
-	k.request = signer.Request{Method: c.Method, Target: c.Target, Headers: &c.Fields}
 	if k.request.ReadsBody() {
 		if err := c.ReadBody(c); err != nil {
 			return err
@@ -137,7 +149,7 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 	if err := g.nonce(c, app.ID, proof); err != nil {
 		return err
 	}
-	c.App, c.How = app.ID, gate.BySignature
+	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.BySignature
 	return nil
 }
 
