@@ -154,26 +154,17 @@ func open(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// accounts lets auth see the ledger's apps.
+// accounts lets auth see the ledger's apps. It is an auth.Doubter, as the ledger is.
 type accounts struct{ *ledger.Ledger }
 
 func (a accounts) ByKey(key []byte) (auth.App, bool, error) {
 	app, ok := a.Ledger.ByKey(key)
-	return a.known(app, ok)
+	return auth.App(app), ok, nil
 }
 
 func (a accounts) ByCode(code []byte) (auth.App, bool, error) {
 	app, ok := a.Ledger.ByCode(code)
-	return a.known(app, ok)
-}
-
-// known says that nobody is refused for being unknown while the ledger may have missed
-// that he was made (gateway.md S6).
-func (a accounts) known(app ledger.App, ok bool) (auth.App, bool, error) {
-	if !ok {
-		return auth.App{}, false, a.Ledger.Known()
-	}
-	return auth.App{ID: app.ID, Key: app.Key, Owner: app.Owner, Live: app.Live, Secret: app.Secret}, true, nil
+	return auth.App(app), ok, nil
 }
 
 // Plane is the gateway as the console sees it.

@@ -23,8 +23,8 @@ import (
 // who keeps them for longer than a call takes a copy.
 type App struct {
 	ID     control.AppID
-	Key    string // AppKey
 	Owner  string // the account that owns it
+	Key    string // AppKey
 	Live   bool
 	Secret []byte
 }
@@ -36,6 +36,12 @@ type Accounts interface {
 	ByCode(code []byte) (App, bool, error)
 }
 
+// Doubter is what Accounts may also be: Known says why somebody may have other credentials
+// by now, or may exist though we do not know him; nil: he does not. It is asked before a
+// caller is turned away for his credentials, and only then: a refusal is a definite no
+// (gateway.md S6).
+type Doubter interface{ Known() error }
+
 // startSkew is how far the clock of a caller may be behind ours for a call that was made
 // after our start.
 const startSkew = 2 * time.Second
@@ -43,6 +49,7 @@ const startSkew = 2 * time.Second
 // Gate is the gate that writes App and How on a call.
 type Gate struct {
 	accounts Accounts
+	known    func() error // nil: there is never a doubt
 	nonces   tally.Nonces
 	// started: nonces used before it are forgotten, so no call may come from before it.
 	started   time.Time
@@ -54,6 +61,9 @@ type Gate struct {
 func New(accounts Accounts, nonces tally.Nonces, started time.Time) *Gate {
 	g := &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}
 	_, _ = rand.Read(g.nobody[:]) // it never fails
+	if d, ok := accounts.(Doubter); ok {
+		g.known = d.Known
+	}
 	return g
 }
 
@@ -98,7 +108,7 @@ func (g *Gate) pass(c *gate.Call, k *check) error {
 		return unknowable(err)
 	}
 	if !ok || !app.Live {
-		return gate.UnknownCode
+		return g.sure(gate.UnknownCode)
 	}
 	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.ByAppCode
 	return nil
@@ -130,7 +140,7 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 		// checked like any other, with a secret that nobody has (security.md K4). Its body is
 		// not waited for.
 		_, _ = k.verifier.Verify(&k.request, g.nobody[:], signer.Rules{Now: c.At, AllowSHA1: c.Route.AllowSHA1, CanonicalOnly: c.Route.Canonical})
-		return gate.UnknownKey
+		return g.sure(gate.UnknownKey)
 	}
 	if k.request.ReadsBody() {
 		if err := c.ReadBody(c); err != nil {
@@ -144,13 +154,29 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 		CanonicalOnly: c.Route.Canonical,
 	})
 	if err != nil {
-		return fault(err)
+		err = fault(err)
+		if r, ok := err.(*gate.Refusal); ok && r.Code == wrongSignature {
+			return g.sure(err) // it may be right for a secret that we have not heard of
+		}
+		return err
 	}
 	if err := g.nonce(c, app.ID, proof); err != nil {
 		return err
 	}
 	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.BySignature
 	return nil
+}
+
+const wrongSignature = "A403IS"
+
+// sure is a refusal, unless there is a doubt whether it is right.
+func (g *Gate) sure(refusal error) error {
+	if g.known != nil {
+		if err := g.known(); err != nil {
+			return unknowable(err)
+		}
+	}
+	return refusal
 }
 
 // nonce comes after a right signature only: a stranger must not use up an app's nonces.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/storage"
@@ -144,7 +145,7 @@ func (l *Ledger) reload(ctx context.Context, db *storage.DB) error {
 	}
 	l.apps.Store(apps)
 	l.replace(c, seen)
-	l.synced.Store(l.now().UnixMilli())
+	l.synced.Store(int64(time.Since(l.begun)))
 	return nil
 }
 
@@ -273,7 +274,7 @@ func (l *Ledger) follow(ctx context.Context) error {
 			return err
 		}
 	}
-	l.synced.Store(l.now().UnixMilli())
+	l.synced.Store(int64(time.Since(l.begun)))
 	return nil
 }
 
