@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -43,8 +44,11 @@ type Options struct {
 	// OpenDB opens the database where DB is nil. If it fails, the gateway starts with the last
 	// good configuration, as far as there is one in Folder, and tries on; it closes what it
 	// opened.
-	OpenDB    func() (*storage.DB, error)
-	Folder    string // for what the node itself keeps
+	OpenDB func() (*storage.DB, error)
+	Folder string // for what the node itself keeps
+	// TakeOver lets the gateway start beside another one of the same folder, which goes on
+	// with the calls that it has and then ends. Each spends leases of its own.
+	TakeOver  bool
 	MasterKey []byte // 32 bytes; encrypts AppSecrets at rest
 
 	// AllowPrivateUpstreams lets sellers' servers have addresses that are not public.
@@ -105,31 +109,35 @@ func New(ctx context.Context, o Options) (*Server, error) {
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	unlock, err := quota.Lock(o.Folder)
+	take := quota.Take
+	if o.TakeOver {
+		take = quota.TakeBeside
+	}
+	place, err := take(o.Folder)
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, o)
+	s, err := open(ctx, o, place)
 	if err != nil {
-		return nil, errors.Join(err, unlock())
+		return nil, errors.Join(err, place.Release())
 	}
-	s.closers = append(s.closers, func(context.Context) error { return unlock() })
+	s.closers = append(s.closers, func(context.Context) error { return place.Release() })
 	return s, nil
 }
 
 // ConfigFile is the name of the last good configuration in Folder.
 const ConfigFile = "gateway.config"
 
-func open(ctx context.Context, o Options) (*Server, error) {
+func open(ctx context.Context, o Options, p *quota.Place) (*Server, error) {
 	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, OpenDB: o.OpenDB, File: filepath.Join(o.Folder, ConfigFile), MasterKey: o.MasterKey, Now: o.Now, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	j, err := journal.Open(ctx, l, o.Folder, o.Log)
+	j, err := journal.Open(ctx, l.Spool(p.Node), p.Folder, o.Log)
 	if err != nil {
 		return nil, errors.Join(err, l.Close(ctx))
 	}
-	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Flush: j.Flush, Now: o.Now, Log: o.Log})
+	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Node: p.Node, Flush: j.Flush, Now: o.Now, Log: o.Log})
 	if err != nil {
 		return nil, errors.Join(err, j.Close(ctx), l.Close(ctx))
 	}
@@ -139,19 +147,58 @@ func open(ctx context.Context, o Options) (*Server, error) {
 	s.plane = l
 	s.checks = []check{
 		{errNoLedger, l.Writable},
+		{errOldConfig, func(context.Context) error { return l.Known() }},
 		{errNoJournal, func(context.Context) error { return j.Err() }},
 	}
 	l.OnChange(s.change)
 
-	watch, stop := context.WithCancel(context.Background())
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		l.Watch(watch)
-	}()
+	behind, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { l.Watch(behind) })
+	done.Go(func() { s.inherit(behind, l) })
 	s.closers = append(s.closers,
-		func(context.Context) error { stop(); <-watched; return nil }, q.Close, j.Close, l.Close)
+		func(context.Context) error { stop(); done.Wait(); return nil }, q.Close, j.Close, l.Close)
 	return s, nil
+}
+
+// inheritEvery is how often it is looked whether a gateway that was taken over from has been
+// killed.
+const inheritEvery = 10 * time.Second
+
+// inherit brings home what gateways of this folder that were killed while others took over
+// from them have counted and leased, until the context ends.
+func (s *Server) inherit(ctx context.Context, l *ledger.Ledger) {
+	tick := time.NewTicker(inheritEvery)
+	defer tick.Stop()
+	for {
+		places, err := quota.Left(s.options.Folder)
+		for _, p := range places {
+			err = errors.Join(err, bringHome(ctx, l, p, s.log), p.Release())
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("bring home what a killed gateway has counted", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func bringHome(ctx context.Context, l *ledger.Ledger, p *quota.Place, log *zap.Logger) error {
+	if err := l.Known(); err != nil {
+		return nil // later
+	}
+	j, err := journal.Open(ctx, l.Spool(p.Node), p.Folder, log)
+	if err != nil {
+		return err
+	}
+	_, err = l.Begin(ctx, p.Node)
+	if err := errors.Join(err, j.Close(ctx)); err != nil {
+		return err
+	}
+	return os.RemoveAll(p.Folder)
 }
 
 // accounts lets auth see the ledger's apps. It is an auth.Doubter, as the ledger is.

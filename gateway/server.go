@@ -179,6 +179,7 @@ var (
 	errNotLoaded = errors.New("no snapshot of the configuration yet")
 	errDraining  = errors.New("draining")
 	errNoLedger  = errors.New("the ledger takes no writes")
+	errOldConfig = errors.New("the configuration may be old, as the ledger cannot be read")
 	errNoJournal = errors.New("charged calls cannot be written down")
 )
 

@@ -32,27 +32,44 @@ type Place struct {
 	Offset int64
 }
 
-// BookSpool books the next entries of a spool, and remembers in the same transaction how
-// far it is booked then. So a call that costs nothing, which has no serial by which it could
-// be known again, is counted once, too.
-func (l *Ledger) BookSpool(ctx context.Context, entries []Entry, through Place) error {
-	return l.tx(ctx, func(tx *storage.Tx) error {
+// FirstNode is the name of the node that is alone.
+const FirstNode = "node"
+
+// Spool is the ledger as the journal of one node sees it.
+type Spool struct {
+	l    *Ledger
+	name string // of its row
+}
+
+// Spool is the ledger for the journal of a node.
+func (l *Ledger) Spool(node string) Spool {
+	if node == FirstNode {
+		return Spool{l, "spool"}
+	}
+	return Spool{l, "spool " + node}
+}
+
+// BookSpool books the next entries of the node's spool, and remembers in the same
+// transaction how far it is booked then. So a call that costs nothing, which has no serial
+// by which it could be known again, is counted once, too.
+func (s Spool) BookSpool(ctx context.Context, entries []Entry, through Place) error {
+	return s.l.tx(ctx, func(tx *storage.Tx) error {
 		if err := book(ctx, tx, entries); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, spoolMark, fmt.Appendf(nil, "%s %d", through.File, through.Offset))
+		_, err := tx.Exec(ctx, spoolMark, s.name, fmt.Appendf(nil, "%s %d", through.File, through.Offset))
 		return err
 	})
 }
 
 // Spooled is the place that BookSpool remembered last; the zero Place: none.
-func (l *Ledger) Spooled(ctx context.Context) (p Place, err error) {
-	db, err := l.base()
+func (s Spool) Spooled(ctx context.Context) (p Place, err error) {
+	db, err := s.l.base()
 	if err != nil {
 		return p, err
 	}
 	var value []byte
-	err = db.Read().QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = 'spool'`).Scan(&value)
+	err = db.Read().QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = ?`, s.name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, nil
 	}
@@ -65,6 +82,17 @@ func (l *Ledger) Spooled(ctx context.Context) (p Place, err error) {
 	return p, nil
 }
 
+// Trim drops records of calls that are older or more than what is kept.
+func (s Spool) Trim(ctx context.Context) error { return s.l.Trim(ctx) }
+
+// BookSpool is that of the first node.
+func (l *Ledger) BookSpool(ctx context.Context, entries []Entry, through Place) error {
+	return l.Spool(FirstNode).BookSpool(ctx, entries, through)
+}
+
+// Spooled is that of the first node.
+func (l *Ledger) Spooled(ctx context.Context) (Place, error) { return l.Spool(FirstNode).Spooled(ctx) }
+
 // The statements of a booking, which are kept prepared.
 const (
 	leaseByID   = `SELECT package, lo, hi, used, charged FROM gw_lease WHERE id = ?`
@@ -74,7 +102,7 @@ const (
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 	blockRow  = `INSERT INTO gw_block (id, calls, first, last, names, body) VALUES (?, ?, ?, ?, ?, ?)`
 	blockList = `SELECT id FROM gw_block WHERE calls >= ? AND calls < ? ORDER BY id`
-	spoolMark = `INSERT INTO gw_meta (name, value) VALUES ('spool', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+	spoolMark = `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 )
 
 var keptStatements = []string{leaseByID, leaseMarks, packageSums, deltaRow, blockRow, blockList, spoolMark,

@@ -245,6 +245,23 @@ func (s *safe) checkFile(f *os.File) error {
 	return nil
 }
 
+// fileNumber is the change number of a whole file; -1: there is none.
+func (s *safe) fileNumber(path string) int64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return -1
+	}
+	defer f.Close()
+	if s.checkFile(f) != nil {
+		return -1
+	}
+	head := make([]byte, len(fileMagic)+1+8)
+	if _, err := f.ReadAt(head, 0); err != nil || head[len(fileMagic)] != fileVersion {
+		return -1
+	}
+	return int64(binary.BigEndian.Uint64(head[len(fileMagic)+1:]))
+}
+
 // readItem reads an item into parts, whose memory it uses again.
 func readItem(r *bufio.Reader, parts *[][]byte) (kind byte, err error) {
 	torn := func(err error) (byte, error) { return 0, fmt.Errorf("%w: %w", ErrTornFile, err) }
@@ -341,6 +358,13 @@ func (s *saver) changed(l *Ledger) {
 	if !s.dirty {
 		s.dirty, s.due = true, time.Now().Add(max(saveAfter, saveShare*s.took))
 	}
+}
+
+// keep says that the file is as good as what there is.
+func (s *saver) keep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dirty = false
 }
 
 // tick writes the file if it is due, behind its caller.

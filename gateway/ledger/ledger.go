@@ -157,6 +157,11 @@ func (l *Ledger) connect(ctx context.Context) (err error) {
 		return err
 	}
 	l.db.Store(db)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.safe.fileNumber(l.file) == l.seen {
+		l.saving.keep() // a start that changes nothing writes nothing
+	}
 	return nil
 }
 

@@ -11,8 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,6 +47,7 @@ type Journal interface {
 type Options struct {
 	Ledger  Ledger
 	Journal Journal
+	Node    string // whose leases they are; empty: ledger.FirstNode
 	// Flush brings the journal into the ledger. It is called before the node begins if that
 	// could not be done at the start. nil: there is nothing to bring.
 	Flush func(context.Context) error
@@ -63,6 +62,7 @@ type Quota struct {
 	now     func() time.Time
 	log     *zap.Logger
 	flush   func(context.Context) error
+	name    string
 
 	beginning sync.Mutex
 	node      atomic.Pointer[ledger.Node] // nil: the ledger has not been there yet
@@ -123,20 +123,6 @@ type none struct {
 	until   int64 // milliseconds
 }
 
-// Lock takes a folder for this process alone, until the returned function is called or
-// the process ends.
-func Lock(folder string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(folder, "gateway.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close() // the lock's error says why
-		return nil, fmt.Errorf("quota: another gateway runs in %s; stop it, or give this one a folder of its own: %w", folder, err)
-	}
-	return f.Close, nil
-}
-
 // Open begins the node's next incarnation. The journal must have booked its spool before; if
 // the ledger's database is not there, both happen when it is, and until then there are no
 // units to be had.
@@ -147,10 +133,13 @@ func Open(ctx context.Context, o Options) (*Quota, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
+	if o.Node == "" {
+		o.Node = ledger.FirstNode
+	}
 	if o.Flush == nil {
 		o.Flush = func(context.Context) error { return nil }
 	}
-	q := &Quota{ledger: o.Ledger, journal: o.Journal, flush: o.Flush, now: o.Now, log: o.Log, leases: map[uint64]*chunk{}, stop: make(chan struct{})}
+	q := &Quota{ledger: o.Ledger, journal: o.Journal, flush: o.Flush, name: o.Node, now: o.Now, log: o.Log, leases: map[uint64]*chunk{}, stop: make(chan struct{})}
 	q.handles.init()
 	if _, err := q.begin(ctx); err != nil && !errors.Is(err, ledger.ErrGone) {
 		return nil, err
@@ -173,7 +162,7 @@ func (q *Quota) begin(ctx context.Context) (ledger.Node, error) {
 	if err := q.flush(ctx); err != nil {
 		return ledger.Node{}, err
 	}
-	n, err := q.ledger.Begin(ctx, "node")
+	n, err := q.ledger.Begin(ctx, q.name)
 	if err == nil {
 		q.node.Store(&n)
 	}

@@ -432,23 +432,38 @@ func TestRestartGivesBack(t *testing.T) {
 	n.sound(100)
 }
 
-func TestOneProcessAFolder(t *testing.T) {
+// One process has a place; one that takes over has another, and what a killed one left in
+// such a place is found. X20.
+func TestPlaces(t *testing.T) {
 	folder := t.TempDir()
-	unlock, err := quota.Lock(folder)
-	if err != nil {
+	take := func(f func(string) (*quota.Place, error), want string) *quota.Place {
+		t.Helper()
+		p, err := f(folder)
+		if err != nil || p.Node != want {
+			t.Fatalf("took %+v, %v; want %s", p, err, want)
+		}
+		return p
+	}
+	first := take(quota.Take, "node")
+	if _, err := quota.Take(folder); !errors.Is(err, quota.ErrTaken) {
+		t.Errorf("a second process got in: %v", err)
+	}
+	second := take(quota.TakeBeside, "node-2")
+	third := take(quota.TakeBeside, "node-3")
+	if left, err := quota.Left(folder); err != nil || len(left) != 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if err := errors.Join(first.Release(), third.Release()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := quota.Lock(folder); err == nil {
-		t.Error("a second process got in")
+	if left, err := quota.Left(folder); err != nil || len(left) != 1 || left[0].Node != "node-3" || left[0].Release() != nil {
+		t.Errorf("left are %v, %v", left, err)
 	}
-	if err := unlock(); err != nil {
+	again := take(quota.TakeBeside, "node")
+	if err := errors.Join(again.Release(), second.Release()); err != nil {
 		t.Fatal(err)
 	}
-	again, err := quota.Lock(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = again()
+	_ = take(quota.Take, "node").Release()
 }
 
 func TestAWarmReservationAllocatesNothing(t *testing.T) {
