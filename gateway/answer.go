@@ -33,7 +33,7 @@ func appendAnswer(dst []byte, c *gate.Call, length int64, none bool) []byte {
 		dst = append(dst, "\r\n"...)
 	}
 	dst = append(dst, signer.HeaderRequestID+": "...)
-	dst = append(append(dst, c.ID...), "\r\n"...)
+	dst = append(c.ID.Append(dst), "\r\n"...)
 	switch {
 	case none:
 		if a.Stated >= 0 && a.Status != http.StatusNoContent && a.Status >= 200 {
@@ -109,7 +109,7 @@ func problem(c *gate.Call, r *gate.Refusal) []byte {
 		Code     string `json:"code"`
 		Instance string `json:"instance"`
 		Retry    int64  `json:"retry_after,omitempty"`
-	}{"about:blank", string(clean(r.Message)), r.Status, r.Code, "urn:uuid:" + c.ID, int64((r.After + time.Second - 1) / time.Second)})
+	}{"about:blank", string(clean(r.Message)), r.Status, r.Code, "urn:uuid:" + c.ID.String(), int64((r.After + time.Second - 1) / time.Second)})
 	if err != nil {
 		return nil // cannot be: texts and numbers
 	}

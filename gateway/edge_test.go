@@ -125,7 +125,7 @@ func always(answer string) func(string, int) string {
 	return func(string, int) string { return answer }
 }
 
-var upperUUID = regexp.MustCompile(`^[0-9A-F]{8}-[0-9A-F]{4}-4[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}$`)
+var upperUUID = regexp.MustCompile(`^[0-9A-F]{8}-[0-9A-F]{4}-7[0-9A-F]{3}-[89AB][0-9A-F]{3}-[0-9A-F]{12}$`)
 
 // What two servers could read differently is refused, on the wire, with the headers that
 // every refusal has. F6 to F9, S4, S5.

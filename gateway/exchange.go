@@ -267,7 +267,7 @@ func (t *turn) settle() error {
 	if err := s.quota.Settle(c.Hold, &c.Record); err != nil {
 		// The unit is back already.
 		t.settled = true
-		s.log.Error("settle", zap.String("request", c.ID), zap.Error(err))
+		s.log.Error("settle", zap.Stringer("request", c.ID), zap.Error(err))
 		return gate.Busy
 	}
 	t.settled, t.charged = true, true
@@ -423,7 +423,7 @@ func (t *turn) end() {
 // note remembers why a call was refused, for who asks.
 func (s *Server) note(t *turn) {
 	c, r := t.c, &t.c.Record
-	s.refusals.Note(ops.Refused{Request: c.ID, At: c.At, Host: hostText(c), Route: r.Route, App: r.App, Method: r.Method, Path: r.Path,
+	s.refusals.Note(ops.Refused{Request: c.ID.String(), At: c.At, Host: hostText(c), Route: r.Route, App: r.App, Method: r.Method, Path: r.Path,
 		Status: r.Status, Code: r.Code})
 }
 
@@ -443,7 +443,7 @@ func hostText(c *gate.Call) string {
 func (s *Server) tell(t *turn, took time.Duration) {
 	c, r := t.c, &t.c.Record
 	step := ops.Step{Trace: t.trace, Began: c.At, Ended: c.At.Add(took), Route: r.Route, Method: r.Method, Path: r.Path,
-		Request: c.ID, Status: r.Status, Code: r.Code, Outcome: r.Outcome}
+		Request: c.ID.String(), Status: r.Status, Code: r.Code, Outcome: r.Outcome}
 	if !t.sent.IsZero() {
 		step.Asked, step.Answered = t.sent, t.sent.Add(t.upstream)
 	}
@@ -454,7 +454,7 @@ func (s *Server) tell(t *turn, took time.Duration) {
 func (s *Server) atRefusal(c *gate.Call, f gate.Refuser, r *gate.Refusal) {
 	defer func() {
 		if p := recover(); p != nil {
-			s.log.Error("panic at a refusal", zap.String("request", c.ID), zap.Any("panic", p), zap.Stack("stack"))
+			s.log.Error("panic at a refusal", zap.Stringer("request", c.ID), zap.Any("panic", p), zap.Stack("stack"))
 		}
 	}()
 	f.Refused(c, r)
@@ -464,7 +464,7 @@ func (s *Server) atRefusal(c *gate.Call, f gate.Refuser, r *gate.Refusal) {
 func (s *Server) atEnd(c *gate.Call, f gate.Ender) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("panic at the end of a call", zap.String("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
+			s.log.Error("panic at the end of a call", zap.Stringer("request", c.ID), zap.Any("panic", r), zap.Stack("stack"))
 		}
 	}()
 	f.End(c)

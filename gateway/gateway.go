@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -40,10 +42,18 @@ const (
 	DefaultGrace         = 300 * time.Millisecond
 )
 
-// Options make a gateway. DB, Folder and MasterKey are needed; all else has defaults.
+// Options make a gateway. Folder, MasterKey and one of DB and OpenDB are needed; all else has
+// defaults.
 type Options struct {
-	DB        *storage.DB
-	Folder    string // for what the node itself keeps
+	DB *storage.DB
+	// OpenDB opens the database where DB is nil. If it fails, the gateway starts with the last
+	// good configuration, as far as there is one in Folder, and tries on; it closes what it
+	// opened.
+	OpenDB func() (*storage.DB, error)
+	Folder string // for what the node itself keeps
+	// TakeOver lets the gateway start beside another one of the same folder, which goes on
+	// with the calls that it has and then ends. Each spends leases of its own.
+	TakeOver  bool
 	MasterKey []byte // 32 bytes; encrypts AppSecrets at rest
 
 	// AllowPrivateUpstreams lets sellers' servers have addresses that are not public.
@@ -116,81 +126,121 @@ func (o Options) withDefaults() Options {
 // One process may have a Folder at a time.
 func New(ctx context.Context, o Options) (*Server, error) {
 	o = o.withDefaults()
-	if o.DB == nil || o.Folder == "" {
+	if o.DB == nil && o.OpenDB == nil || o.Folder == "" {
 		return nil, errors.New("gateway: needs a database and a folder")
 	}
 	if err := os.MkdirAll(o.Folder, 0o700); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
-	unlock, err := quota.Lock(o.Folder)
+	take := quota.Take
+	if o.TakeOver {
+		take = quota.TakeBeside
+	}
+	place, err := take(o.Folder)
 	if err != nil {
 		return nil, err
 	}
-	s, err := open(ctx, o)
+	s, err := open(ctx, o, place)
 	if err != nil {
-		return nil, errors.Join(err, unlock())
+		return nil, errors.Join(err, place.Release())
 	}
-	s.closers = append(s.closers, func(context.Context) error { return unlock() })
+	s.closers = append(s.closers, func(context.Context) error { return place.Release() })
 	return s, nil
 }
 
-func open(ctx context.Context, o Options) (*Server, error) {
-	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, MasterKey: o.MasterKey, Now: o.Now, Log: o.Log})
+// ConfigFile is the name of the last good configuration in Folder.
+const ConfigFile = "gateway.config"
+
+func open(ctx context.Context, o Options, p *quota.Place) (*Server, error) {
+	var s *Server // that the ledger asks, once there is one
+	l, err := ledger.Open(ctx, ledger.Options{DB: o.DB, OpenDB: o.OpenDB, File: filepath.Join(o.Folder, ConfigFile), MasterKey: o.MasterKey, Now: o.Now, Log: o.Log,
+		Check: func(c control.Change) error { return s.check(c) }})
 	if err != nil {
 		return nil, err
 	}
-	j, err := journal.Open(ctx, l, o.Folder, o.Log)
+	j, err := journal.Open(ctx, l.Spool(p.Node), p.Folder, o.Log)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.Close(ctx))
 	}
-	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Now: o.Now, Log: o.Log})
+	q, err := quota.Open(ctx, quota.Options{Ledger: l, Journal: j, Node: p.Node, Flush: j.Flush, Now: o.Now, Log: o.Log})
 	if err != nil {
-		return nil, errors.Join(err, j.Close(ctx))
+		return nil, errors.Join(err, j.Close(ctx), l.Close(ctx))
 	}
 	l.Spend(q.Held, j.Flush)
 	l.OnGrant(q.Forget)
-	s := assemble(o, accounts{l}, spender{q}, j)
-	s.plane = l
+	s = assemble(o, accounts{l}, spender{q}, j)
+	s.plane, s.present, s.upstream, s.secret = l, l.Snapshot, l.Upstream, l.Secret
 	s.checks = []check{
 		{errNoLedger, l.Writable},
+		{errOldConfig, func(context.Context) error { return l.Known() }},
 		{errNoJournal, func(context.Context) error { return j.Err() }},
 	}
-	l.OnChange(func(n *ledger.Snapshot) { s.build(n.Number, n.Groups, n.Routes) })
-	n := l.Snapshot()
-	s.build(n.Number, n.Groups, n.Routes)
+	l.OnChange(s.change)
 
-	watch, stop := context.WithCancel(context.Background())
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		l.Watch(watch)
-	}()
+	behind, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() { l.Watch(behind) })
+	done.Go(func() { s.inherit(behind, l) })
 	s.closers = append(s.closers,
-		func(context.Context) error { stop(); <-watched; return nil }, q.Close, j.Close)
+		func(context.Context) error { stop(); done.Wait(); return nil }, q.Close, j.Close, l.Close)
 	return s, nil
 }
 
-// accounts lets auth see the ledger's apps.
+// inheritEvery is how often it is looked whether a gateway that was taken over from has been
+// killed.
+const inheritEvery = 10 * time.Second
+
+// inherit brings home what gateways of this folder that were killed while others took over
+// from them have counted and leased, until the context ends.
+func (s *Server) inherit(ctx context.Context, l *ledger.Ledger) {
+	tick := time.NewTicker(inheritEvery)
+	defer tick.Stop()
+	for {
+		places, err := quota.Left(s.options.Folder)
+		for _, p := range places {
+			err = errors.Join(err, bringHome(ctx, l, p, s.log), p.Release())
+		}
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("bring home what a killed gateway has counted", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func bringHome(ctx context.Context, l *ledger.Ledger, p *quota.Place, log *zap.Logger) error {
+	if err := l.Known(); err != nil {
+		return nil // later
+	}
+	j, err := journal.Open(ctx, l.Spool(p.Node), p.Folder, log)
+	if err != nil {
+		return err
+	}
+	_, err = l.Begin(ctx, p.Node)
+	if err := errors.Join(err, j.Close(ctx)); err != nil {
+		return err
+	}
+	return os.RemoveAll(p.Folder)
+}
+
+// accounts lets auth see the ledger's apps. It is an auth.Doubter, as the ledger is.
 type accounts struct{ *ledger.Ledger }
 
-func (a accounts) ByKey(key []byte) (auth.App, bool, error) { return known(a.Ledger.ByKey(key)) }
+func (a accounts) ByKey(key []byte) (auth.App, bool, error) {
+	app, ok := a.Ledger.ByKey(key)
+	return auth.App(app), ok, nil
+}
 
-func (a accounts) ByCode(code []byte) (auth.App, bool, error) { return known(a.Ledger.ByCode(code)) }
-
-func known(a *ledger.App, ok bool) (auth.App, bool, error) {
-	if !ok {
-		return auth.App{}, false, nil
-	}
-	return auth.App{ID: a.ID, Live: a.Live, Secret: a.Secret}, true, nil
+func (a accounts) ByCode(code []byte) (auth.App, bool, error) {
+	app, ok := a.Ledger.ByCode(code)
+	return auth.App(app), ok, nil
 }
 
 // spender is quota with the way back for answers that broke off.
 type spender struct{ *quota.Quota }
-
-func (s spender) Warm(app control.AppID, product control.ProductID) (gate.Hold, bool) {
-	h, err := s.Reserve(app, product)
-	return h, err == nil
-}
 
 func (spender) Reverse(gate.Hold, *control.CallRecord) {}
 

@@ -128,7 +128,11 @@ func TestCallsAreFoundByTheirID(t *testing.T) {
 		if err := h.Plane.Flush(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		calls, err := h.Plane.Calls(context.Background(), control.CallFilter{Request: a.Header.Get("X-Ca-Request-Id")})
+		id, err := control.ParseRequestID(a.Header.Get("X-Ca-Request-Id"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		calls, err := h.Plane.Calls(context.Background(), control.CallFilter{Request: id})
 		if err != nil || len(calls) != 1 {
 			t.Fatalf("%d calls, %v", len(calls), err)
 		}

@@ -2,8 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"io"
 	"net/netip"
@@ -27,7 +25,8 @@ const maxWhole = 32 << 20
 func (s *Server) take() *turn {
 	t := s.turns.Get().(*turn)
 	t.reset(s)
-	t.c.ID, t.c.At = newID(), s.now()
+	t.c.At = s.now()
+	t.c.ID = control.NewRequestID(t.c.At)
 	return t
 }
 
@@ -35,7 +34,7 @@ func (s *Server) take() *turn {
 func (s *Server) guard(t *turn, f func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			s.log.Error("panic in a call", zap.String("request", t.c.ID), zap.Any("panic", r), zap.Stack("stack"))
+			s.log.Error("panic in a call", zap.Stringer("request", t.c.ID), zap.Any("panic", r), zap.Stack("stack"))
 			s.panics.Add(1)
 			t.to.hangUp() // who knows what was read
 			err = gate.InternalFault
@@ -276,7 +275,7 @@ func (s *Server) refusal(c *gate.Call, err error) *gate.Refusal {
 	if errors.As(err, &r) {
 		return r
 	}
-	s.log.Error("call", zap.String("request", c.ID), zap.Error(err))
+	s.log.Error("call", zap.Stringer("request", c.ID), zap.Error(err))
 	var u *auth.Unknowable
 	if errors.As(err, &u) {
 		return gate.Busy // a credential is wrong only if we know that it is
@@ -411,31 +410,11 @@ var faults = map[wire.Fault]*gate.Refusal{
 
 var tooSlow = gate.Refuse("I400RU", "Invalid Request Uri `request took too long`")
 
-// newID is a random UUID, in upper case.
-func newID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails
-	b[6], b[8] = b[6]&0x0F|0x40, b[8]&0x3F|0x80
-	var text [36]byte
-	hex.Encode(text[0:8], b[0:4])
-	hex.Encode(text[9:13], b[4:6])
-	hex.Encode(text[14:18], b[6:8])
-	hex.Encode(text[19:23], b[8:10])
-	hex.Encode(text[24:36], b[10:16])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	for i, c := range text {
-		if c >= 'a' {
-			text[i] = c - 'a' + 'A'
-		}
-	}
-	return string(text[:])
-}
-
 // logCall writes one line for a call. The path is the route's: the caller's may hold what
 // is nobody's business.
 func (s *Server) logCall(r *control.CallRecord) {
 	if line := s.access.Check(zap.InfoLevel, "call"); line != nil {
-		line.Write(zap.String("request", r.Request), zap.String("app", string(r.App)), zap.String("route", string(r.Route)),
+		line.Write(zap.Stringer("request", r.Request), zap.String("app", string(r.App)), zap.String("route", string(r.Route)),
 			zap.String("method", r.Method), zap.String("path", r.Path), zap.Int("status", r.Status), zap.String("code", r.Code),
 			zap.String("outcome", string(r.Outcome)), zap.Duration("took", r.Took))
 	}

@@ -24,8 +24,9 @@ import (
 // row is not one of the database behind it.
 type shredder struct{}
 
-func (shredder) Book(context.Context, []ledger.Entry, []ledger.Credit) error { return nil }
-func (shredder) Trim(context.Context) error                                  { return nil }
+func (shredder) BookSpool(context.Context, []ledger.Entry, ledger.Place) error { return nil }
+func (shredder) Spooled(context.Context) (ledger.Place, error)                 { return ledger.Place{}, nil }
+func (shredder) Trim(context.Context) error                                    { return nil }
 
 // warm is a gateway with its real ledger, spool and quota, and a call that has been made
 // before.
@@ -113,11 +114,11 @@ type request struct {
 	raw  []byte
 	head wire.Request
 	turn *turn
-	id   string
+	id   control.RequestID
 }
 
 func (w *warm) request(raw string) *request {
-	return &request{raw: []byte(raw), turn: newTurn().(*turn), id: newID()}
+	return &request{raw: []byte(raw), turn: newTurn().(*turn), id: control.NewRequestID(noon)}
 }
 
 // again reads the head and makes of it a call that has not been anywhere.
@@ -223,6 +224,6 @@ func BenchmarkRefusal(b *testing.B) {
 func BenchmarkNewID(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
-		newID()
+		control.NewRequestID(noon)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/souk-market/souk/gateway/auth"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/gateway/proxy"
 	"github.com/souk-market/souk/gateway/route"
@@ -66,6 +67,7 @@ type Server struct {
 	clock  atomic.Int64 // the sweeper's milliseconds
 
 	plane   control.Plane
+	present func() *ledger.Snapshot // the configuration; nil: there is no ledger
 	closing sync.Once
 	closers []func(context.Context) error
 	checks  []check // what readiness asks beside the snapshot
@@ -75,8 +77,6 @@ type Server struct {
 
 	buildMu   sync.Mutex // one snapshot after the other; guards number
 	number    int64
-	groups    []*control.Group // of the present snapshot
-	present   []*control.Route
 	loaded    atomic.Bool
 	draining  atomic.Bool // no new connections; answers say that they are the last
 	graceOver atomic.Bool // and idle connections end
@@ -93,12 +93,15 @@ type Server struct {
 // assemble puts the row together.
 func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *Server {
 	o = o.withDefaults()
-	s := &Server{
+	var s *Server
+	secret := func(id control.SecretID) ([]byte, error) { return s.secret(id) }
+	s = &Server{
 		options: o, log: o.Log, access: o.AccessLog, now: o.Now,
 		quota: quota, journal: journal,
 		auth: auth.New(accounts, memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare}), o.Now()),
 		proxy: proxy.New(proxy.Options{
 			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, TLS: o.UpstreamTLS,
+			Secret: secret,
 		}),
 		meter: ops.NewMeter(), refusals: ops.NewRefusals(0), tracer: o.Tracer,
 		shared: shared{values: map[string]*sharedValue{}},
@@ -148,7 +151,6 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 	s.meter.Renew()
 	s.routes.Build(groups, routes, s.prepare)
 	s.meter.Trim()
-	s.groups, s.present = groups, routes
 	s.loaded.Store(true)
 }
 
@@ -218,15 +220,20 @@ func (s *Server) Ops() http.Handler {
 			}
 			return reasons
 		},
-		Configuration: func() (int64, []*control.Group, []*control.Route) {
-			s.buildMu.Lock()
-			defer s.buildMu.Unlock()
-			return s.number, s.groups, s.present
-		},
+	}
+	if s.present != nil {
+		inner.Configuration = func() (int64, []*control.Group, []*control.Route) {
+			n := s.present()
+			return n.Number, n.Groups, n.Routes
+		}
 	}
 	if s.plane != nil {
 		inner.Find = func(ctx context.Context, request string) (control.CallRecord, bool) {
-			list, err := s.plane.Calls(ctx, control.CallFilter{Request: request, Max: 1})
+			id, err := control.ParseRequestID(request)
+			if err != nil {
+				return control.CallRecord{}, false
+			}
+			list, err := s.plane.Calls(ctx, control.CallFilter{Request: id, Max: 1})
 			if err != nil || len(list) == 0 {
 				return control.CallRecord{}, false
 			}
@@ -248,6 +255,7 @@ var (
 	errNotLoaded = errors.New("no snapshot of the configuration yet")
 	errDraining  = errors.New("draining")
 	errNoLedger  = errors.New("the ledger takes no writes")
+	errOldConfig = errors.New("the configuration may be old, as the ledger cannot be read")
 	errNoJournal = errors.New("charged calls cannot be written down")
 )
 

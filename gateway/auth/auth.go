@@ -6,6 +6,7 @@
 package auth
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -17,9 +18,13 @@ import (
 	"github.com/souk-market/souk/signer"
 )
 
-// App is what the gate needs to know of an app.
+// App is what the gate needs to know of an app. Its texts and its secret may be pieces of
+// a larger memory, which never changes: they are good for as long as somebody has them, and
+// who keeps them for longer than a call takes a copy.
 type App struct {
 	ID     control.AppID
+	Owner  string // the account that owns it
+	Key    string // AppKey
 	Live   bool
 	Secret []byte
 }
@@ -31,6 +36,12 @@ type Accounts interface {
 	ByCode(code []byte) (App, bool, error)
 }
 
+// Doubter is what Accounts may also be: Known says why somebody may have other credentials
+// by now, or may exist though we do not know him; nil: he does not. It is asked before a
+// caller is turned away for his credentials, and only then: a refusal is a definite no
+// (gateway.md S6).
+type Doubter interface{ Known() error }
+
 // startSkew is how far the clock of a caller may be behind ours for a call that was made
 // after our start.
 const startSkew = 2 * time.Second
@@ -38,15 +49,22 @@ const startSkew = 2 * time.Second
 // Gate is the gate that writes App and How on a call.
 type Gate struct {
 	accounts Accounts
+	known    func() error // nil: there is never a doubt
 	nonces   tally.Nonces
 	// started: nonces used before it are forgotten, so no call may come from before it.
 	started   time.Time
+	nobody    [32]byte // the secret of apps that do not exist
 	verifiers sync.Pool
 }
 
 // New makes the gate. Nonces that were used before started are not in nonces.
 func New(accounts Accounts, nonces tally.Nonces, started time.Time) *Gate {
-	return &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}
+	g := &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}
+	_, _ = rand.Read(g.nobody[:]) // it never fails
+	if d, ok := accounts.(Doubter); ok {
+		g.known = d.Known
+	}
+	return g
 }
 
 // check is what checking a signature needs, kept from call to call.
@@ -90,9 +108,9 @@ func (g *Gate) pass(c *gate.Call, k *check) error {
 		return unknowable(err)
 	}
 	if !ok || !app.Live {
-		return gate.UnknownCode
+		return g.sure(gate.UnknownCode)
 	}
-	c.App, c.How = app.ID, gate.ByAppCode
+	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.ByAppCode
 	return nil
 }
 
@@ -116,10 +134,14 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 	if err != nil {
 		return unknowable(err)
 	}
-	if !ok || !app.Live {
-		return gate.UnknownKey
-	}
 	k.request = signer.Request{Method: c.Method, Target: c.Target, Headers: &c.Fields}
+	if !ok || !app.Live {
+		// Whoever tries keys must not learn from the time whether there is such a one: it is
+		// checked like any other, with a secret that nobody has (security.md K4). Its body is
+		// not waited for.
+		_, _ = k.verifier.Verify(&k.request, g.nobody[:], signer.Rules{Now: c.At, AllowSHA1: c.Route.AllowSHA1, CanonicalOnly: c.Route.Canonical})
+		return g.sure(gate.UnknownKey)
+	}
 	if k.request.ReadsBody() {
 		if err := c.ReadBody(c); err != nil {
 			return err
@@ -132,13 +154,29 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 		CanonicalOnly: c.Route.Canonical,
 	})
 	if err != nil {
-		return fault(err)
+		err = fault(err)
+		if r, ok := err.(*gate.Refusal); ok && r.Code == wrongSignature {
+			return g.sure(err) // it may be right for a secret that we have not heard of
+		}
+		return err
 	}
 	if err := g.nonce(c, app.ID, proof); err != nil {
 		return err
 	}
-	c.App, c.How = app.ID, gate.BySignature
+	c.App, c.Key, c.Owner, c.How = app.ID, app.Key, app.Owner, gate.BySignature
 	return nil
+}
+
+const wrongSignature = "A403IS"
+
+// sure is a refusal, unless there is a doubt whether it is right.
+func (g *Gate) sure(refusal error) error {
+	if g.known != nil {
+		if err := g.known(); err != nil {
+			return unknowable(err)
+		}
+	}
+	return refusal
 }
 
 // nonce comes after a right signature only: a stranger must not use up an app's nonces.

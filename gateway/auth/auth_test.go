@@ -19,7 +19,7 @@ var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 // book knows two apps, each with one key and one code; the second was switched off.
 type book struct{ gone error }
 
-var live, dead = App{ID: "app_a", Live: true, Secret: []byte("secret")}, App{ID: "app_b", Secret: []byte("secret")}
+var live, dead = App{ID: "app_a", Key: "key_a", Owner: "acc_a", Live: true, Secret: []byte("secret")}, App{ID: "app_b", Secret: []byte("secret")}
 
 func (b book) ByKey(key []byte) (App, bool, error)   { return b.find(key, "key") }
 func (b book) ByCode(code []byte) (App, bool, error) { return b.find(code, "code") }
@@ -141,7 +141,7 @@ func TestAppCodes(t *testing.T) {
 		if code(err) != c.want {
 			t.Errorf("%s %s %s: %v, want %q", c.setting, c.target, c.line, err, c.want)
 		}
-		if err == nil && (call.App != "app_a" || call.How != gate.ByAppCode) {
+		if err == nil && (call.App != "app_a" || call.Key != "key_a" || call.Owner != "acc_a" || call.How != gate.ByAppCode) {
 			t.Errorf("%s: %s by %d", c.target, call.App, call.How)
 		}
 		if strings.Contains(string(call.Query), "code_a") && !strings.Contains(c.target, "ApPcOdE") {
@@ -165,7 +165,7 @@ func TestSignatureWins(t *testing.T) {
 		t.Errorf("%q would go to the seller", call.Query)
 	}
 	call, err = d.call("/a?b=1", "", append(lines, other)...)
-	if err != nil || call.App != "app_a" || call.How != gate.BySignature {
+	if err != nil || call.App != "app_a" || call.Key != "key_a" || call.Owner != "acc_a" || call.How != gate.BySignature {
 		t.Errorf("a right signature beside a wrong AppCode: %v %s", err, call.App)
 	}
 	if _, err = d.call("/a?b=1", "", append(d.signed("/a?b=1", "", "key_a", "wrong", "", noon), right)...); code(err) != "A403IS" {
@@ -280,5 +280,46 @@ func TestKeptAppCode(t *testing.T) {
 	d.group.KeepAppCode = true
 	if call, err := d.call("/a?b=1&AppCode=code_a", ""); err != nil || string(call.Query) != "b=1&AppCode=code_a" {
 		t.Errorf("%q %v", call.Query, err)
+	}
+}
+
+// doubtful is a book that may be older than what callers have in hand.
+type doubtful struct {
+	book
+	doubt error
+}
+
+func (d doubtful) Known() error { return d.doubt }
+
+// Where somebody may have been made, or given another secret, without our knowing, nobody is
+// refused for his credentials; who is known and right passes. S6.
+func TestNoRefusalInDoubt(t *testing.T) {
+	old := errors.New("the last configuration that we know of is old")
+	for _, doubt := range []error{nil, old} {
+		d := open(t, book{})
+		d.gate = New(doubtful{doubt: doubt}, d.nonces, noon)
+		for want, lines := range map[string][]string{
+			"A400AC": {other},
+			"A400IK": d.signed("/a", "", "key_x", "secret", "", noon),
+			"A403IS": d.signed("/a", "", "key_a", "another", "", noon),
+		} {
+			_, err := d.call("/a", "", lines...)
+			var u *Unknowable
+			if doubt == nil && code(err) != want || doubt != nil && (!errors.As(err, &u) || !errors.Is(err, old)) {
+				t.Errorf("%s with the doubt %v: %v", want, doubt, err)
+			}
+		}
+		if _, err := d.call("/a", "", off); doubt != nil && !errors.Is(err, old) {
+			t.Errorf("an app that was off: %v", err)
+		}
+		for _, lines := range [][]string{{right}, d.signed("/a", "", "key_a", "secret", "", noon)} {
+			if _, err := d.call("/a", "", lines...); err != nil {
+				t.Errorf("who is known, with the doubt %v: %v", doubt, err)
+			}
+		}
+		// What is wrong whoever calls is wrong in doubt, too.
+		if _, err := d.call("/a", "", "A: b"); code(err) != "A400MA" {
+			t.Errorf("no credential: %v", err)
+		}
 	}
 }

@@ -272,13 +272,19 @@ type CallFilter struct {
 	Grant   GrantID
 	Product ProductID
 	Package PackageID
-	Request string // X-Ca-Request-Id
-	Max     int    // 0: 50
+	Request RequestID // X-Ca-Request-Id
+	Max     int       // 0: 50
+}
+
+// Match reports whether a record is one that was asked for.
+func (f *CallFilter) Match(r *CallRecord) bool {
+	return (f.App == "" || f.App == r.App) && (f.Grant == "" || f.Grant == r.Grant) && (f.Product == "" || f.Product == r.Product) &&
+		(f.Package == "" || f.Package == r.Package) && (f.Request.IsZero() || f.Request == r.Request)
 }
 
 // CallRecord is one call as it was journalled.
 type CallRecord struct {
-	Request string        `json:"request"` // X-Ca-Request-Id
+	Request RequestID     `json:"request"` // X-Ca-Request-Id
 	At      time.Time     `json:"at"`
 	App     AppID         `json:"app"`
 	Product ProductID     `json:"product"`

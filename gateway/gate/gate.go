@@ -19,7 +19,7 @@ type Gate interface{ Pass(*Call) error }
 // Call is one call on its way through the row. It is taken from a pool and reset, so
 // nothing may keep it, nor bytes of its request, after the row is done.
 type Call struct {
-	ID      string // X-Ca-Request-Id
+	ID      control.RequestID // X-Ca-Request-Id
 	At      time.Time
 	Method  []byte
 	Host    []byte     // as it came
@@ -124,7 +124,24 @@ type Hold struct {
 	Package control.PackageID
 	Serial  int64
 	Lease   uint64 // which lease of this node it came from; 0: nothing is held
+	// Left is how many further calls the grant's packages have, as far as this node knows:
+	// never more than there are. From call to call of one lease it only falls.
+	Left int64
+	// Until is when the package is over, in milliseconds since 1970; 0: never.
+	Until int64
+
+	from any
 }
+
+// HoldFrom is a hold that remembers what it was taken from, so that who gave it out need not
+// look for that when it comes back. Quota makes holds; nobody else does.
+func HoldFrom(h Hold, from any) Hold {
+	h.from = from
+	return h
+}
+
+// From is what the hold was taken from; nil: it was not made by HoldFrom.
+func (h *Hold) From() any { return h.from }
 
 // Held reports whether there is a unit to settle or void.
 func (h Hold) Held() bool { return h.Lease != 0 }

@@ -1,6 +1,10 @@
 package gate
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/souk-market/souk/gateway/control"
+)
 
 // Programs compare these texts; protocol section 6.
 func TestRefusalsSayWhatProgramsKnow(t *testing.T) {
@@ -36,9 +40,9 @@ func TestRefusalsSayWhatProgramsKnow(t *testing.T) {
 
 // A call that was used keeps nothing but memory.
 func TestResetForgets(t *testing.T) {
-	c := &Call{ID: "x", App: "app_a", How: ByAppCode, Body: make([]byte, keptBody+1), BodyRead: true, Hold: Hold{Lease: 1}, Params: []Param{{Name: "a"}}}
+	c := &Call{ID: control.RequestID{1}, App: "app_a", How: ByAppCode, Body: make([]byte, keptBody+1), BodyRead: true, Hold: Hold{Lease: 1}, Params: []Param{{Name: "a"}}}
 	c.Reset()
-	if c.ID != "" || c.App != "" || c.How != Nobody || c.BodyRead || c.Hold.Held() || len(c.Params) != 0 || cap(c.Body) != 0 {
+	if !c.ID.IsZero() || c.App != "" || c.How != Nobody || c.BodyRead || c.Hold.Held() || len(c.Params) != 0 || cap(c.Body) != 0 {
 		t.Errorf("left: %+v", c)
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
+	"fmt"
 	"time"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -12,91 +12,55 @@ import (
 	"github.com/souk-market/souk/signer"
 )
 
-// App is who calls, as the gates need it. It is never changed: a reset secret is another App.
-type App struct {
-	ID     control.AppID
-	Live   bool
-	Secret []byte
-	key    string
-	code   [32]byte
-}
-
-// apps are all apps, by what they call with. The database is the truth; this is all of it.
-type apps struct {
-	mu     sync.RWMutex
-	byID   map[control.AppID]*App
-	byKey  map[string]*App
-	byCode map[[32]byte]*App
-}
-
-func (a *apps) init() {
-	a.byID, a.byKey, a.byCode = map[control.AppID]*App{}, map[string]*App{}, map[[32]byte]*App{}
-}
-
-// put makes an app's present credentials the only ones it has.
-func (a *apps) put(app *App) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if old := a.byID[app.ID]; old != nil {
-		delete(a.byKey, old.key)
-		delete(a.byCode, old.code)
-	}
-	a.byID[app.ID], a.byKey[app.key], a.byCode[app.code] = app, app, app
-}
-
 // ByKey finds an app by its AppKey.
-func (l *Ledger) ByKey(key []byte) (*App, bool) {
-	l.apps.mu.RLock()
-	a := l.apps.byKey[string(key)]
-	l.apps.mu.RUnlock()
-	return a, a != nil
-}
+func (l *Ledger) ByKey(key []byte) (App, bool) { return l.apps.Load().byKey(key) }
 
 // ByCode finds an app by its AppCode, through a keyed hash of it.
-func (l *Ledger) ByCode(code []byte) (*App, bool) {
+func (l *Ledger) ByCode(code []byte) (App, bool) {
 	sum := l.safe.codeMAC(code)
-	l.apps.mu.RLock()
-	a := l.apps.byCode[sum]
-	l.apps.mu.RUnlock()
-	return a, a != nil
+	return l.apps.Load().byMark(sum[:codeMark])
 }
 
-const appColumns = `id, live, app_key, secret, code_mac`
+const appColumns = `id, owner, live, app_key, secret, code_mac`
 
-func (l *Ledger) scanApp(scan func(...any) error) (*App, error) {
-	a := new(App)
-	var sealed, mac []byte
-	if err := scan(&a.ID, &a.Live, &a.key, &sealed, &mac); err != nil {
-		return nil, err
+func (l *Ledger) scanApp(scan func(...any) error, to *apps) error {
+	var a App
+	var secret, mac []byte
+	if err := scan(&a.ID, &a.Owner, &a.Live, &a.Key, &secret, &mac); err != nil {
+		return err
 	}
-	secret, err := l.safe.open(sealed, "secret", string(a.ID))
-	a.Secret = []byte(secret)
-	copy(a.code[:], mac)
-	return a, err
+	return l.putApp(&a, secret, mac, to)
 }
 
-func (l *Ledger) loadApps(ctx context.Context) error {
-	rows, err := l.db.Read().Query(ctx, `SELECT `+appColumns+` FROM gw_app`)
+// putApp opens an app's secret and makes the app one that can call.
+func (l *Ledger) putApp(a *App, secret, mac []byte, to *apps) error {
+	open, err := l.safe.open(secret, "secret", string(a.ID))
+	if err != nil {
+		return err
+	}
+	if a.Secret = []byte(open); !a.fits() || len(mac) < codeMark {
+		return fmt.Errorf("ledger: the texts of the app %.64s are too long", a.ID)
+	}
+	to.put(a, mac[:codeMark])
+	return nil
+}
+
+func (l *Ledger) loadApps(ctx context.Context, db *storage.DB, to *apps) error {
+	rows, err := db.Read().Query(ctx, `SELECT `+appColumns+` FROM gw_app`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		a, err := l.scanApp(rows.Scan)
-		if err != nil {
+		if err := l.scanApp(rows.Scan, to); err != nil {
 			return err
 		}
-		l.apps.put(a)
 	}
 	return rows.Err()
 }
 
-func (l *Ledger) loadApp(ctx context.Context, id control.AppID) error {
-	a, err := l.scanApp(l.db.Read().QueryRow(ctx, `SELECT `+appColumns+` FROM gw_app WHERE id = ?`, id).Scan)
-	if err == nil {
-		l.apps.put(a)
-	}
-	return err
+func (l *Ledger) loadApp(ctx context.Context, db *storage.DB, id control.AppID) error {
+	return l.scanApp(db.Read().QueryRow(ctx, `SELECT `+appColumns+` FROM gw_app WHERE id = ?`, id).Scan, l.apps.Load())
 }
 
 // CreateApp makes an app with fresh credentials; one that exists keeps its own.
@@ -104,11 +68,14 @@ func (l *Ledger) CreateApp(ctx context.Context, a control.App) (control.Credenti
 	if a.ID == "" {
 		return control.Credentials{}, invalid("app", "has no ID")
 	}
+	if len(a.ID) > maxName || len(a.Owner) > maxName {
+		return control.Credentials{}, invalid("app", fmt.Sprintf("has an ID or owner of more than %d bytes", maxName))
+	}
 	code := signer.NewAppCode()
 	mac := l.safe.codeMAC([]byte(code))
 	now := storage.Millis(l.now())
 	made := false
-	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+	err := l.tx(ctx, func(tx *storage.Tx) error {
 		n, err := tx.Exec(ctx, `INSERT INTO gw_app (id, owner, name, live, app_key, secret, code, code_mac, secret_at, code_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
 			a.ID, a.Owner, a.Name, a.Live, signer.NewAppKey(), l.safe.close(signer.NewAppSecret(), "secret", string(a.ID)),
@@ -138,7 +105,11 @@ func (l *Ledger) Credentials(ctx context.Context, id control.AppID) (control.Cre
 	c := control.Credentials{App: id}
 	var secret, code []byte
 	var secretAt, codeAt int64
-	err := l.db.Read().QueryRow(ctx, `SELECT app_key, secret, code, secret_at, code_at FROM gw_app WHERE id = ?`, id).
+	db, err := l.base()
+	if err != nil {
+		return c, err
+	}
+	err = db.Read().QueryRow(ctx, `SELECT app_key, secret, code, secret_at, code_at FROM gw_app WHERE id = ?`, id).
 		Scan(&c.AppKey, &secret, &code, &secretAt, &codeAt)
 	if errors.Is(err, sql.ErrNoRows) {
 		return c, control.ErrMissing
@@ -173,7 +144,7 @@ func (l *Ledger) ResetCode(ctx context.Context, id control.AppID) (control.Crede
 }
 
 func (l *Ledger) reset(ctx context.Context, id control.AppID, f func(*storage.Tx, time.Time) (int64, error)) (control.Credentials, error) {
-	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+	err := l.tx(ctx, func(tx *storage.Tx) error {
 		n, err := f(tx, l.now())
 		if err != nil {
 			return err
@@ -192,9 +163,12 @@ func (l *Ledger) reset(ctx context.Context, id control.AppID, f func(*storage.Tx
 	return l.Credentials(ctx, id)
 }
 
-// tell writes a change into the feed. The kinds are "table" (a group or route), "app",
-// "grant" (or a package of it), each with its ID, and "left": the grant, as JSON, as it was
-// before it went to another app or product.
+// maxName bounds the names of apps and their owners, which lie in memory.
+const maxName = 1024
+
+// tell writes a change into the feed. The kinds are "group", "route", "upstream", "secret",
+// "certificate", "app", "grant" (or a package of it), each with its ID, and "left": the
+// grant, as JSON, as it was before it went to another app or product.
 func tell(ctx context.Context, tx *storage.Tx, kind, id string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO gw_change (kind, id) VALUES (?, ?)`, kind, id)
 	return err

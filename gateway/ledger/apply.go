@@ -2,12 +2,12 @@ package ledger
 
 import (
 	"context"
+	"crypto/subtle"
+	"crypto/tls"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -22,10 +22,17 @@ func (l *Ledger) Apply(ctx context.Context, changes ...control.Change) error {
 		if err := check(c); err != nil {
 			return err
 		}
+		if l.check != nil {
+			if err := l.check(c); err != nil && !errors.Is(err, control.ErrInvalid) {
+				return fmt.Errorf("%w: %w", control.ErrInvalid, err)
+			} else if err != nil {
+				return err
+			}
+		}
 	}
-	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+	err := l.tx(ctx, func(tx *storage.Tx) error {
 		for _, c := range changes {
-			if err := apply(ctx, tx, c); err != nil {
+			if err := l.apply(ctx, tx, c); err != nil {
 				return err
 			}
 		}
@@ -38,101 +45,32 @@ func (l *Ledger) Apply(ctx context.Context, changes ...control.Change) error {
 	return l.follow(context.WithoutCancel(ctx))
 }
 
-// check refuses a change that contradicts itself.
-func check(c control.Change) error {
-	switch c := c.(type) {
-	case *control.Group:
-		switch {
-		case c.ID == "":
-			return invalid("group", "has no ID")
-		case len(c.Domains) == 0:
-			return invalid("group "+string(c.ID), "has no domain")
-		}
-		for _, d := range c.Domains {
-			if d == "" || d != strings.ToLower(d) || strings.ContainsAny(d, ":/ ") {
-				return invalid("group "+string(c.ID), fmt.Sprintf("domain %q is not a lower-case host name without a port", d))
-			}
-		}
-	case *control.Route:
-		return checkRoute(c)
-	case *control.App:
-		if c.ID == "" {
-			return invalid("app", "has no ID")
-		}
-	case *control.Grant:
-		if c.ID == "" || c.App == "" || c.Product == "" {
-			return invalid("grant "+string(c.ID), "names no app or no product")
-		}
-	case *control.Package:
-		switch {
-		case c.ID == "" || c.Grant == "":
-			return invalid("package "+string(c.ID), "names no grant")
-		case c.Calls <= 0:
-			return invalid("package "+string(c.ID), "has no calls")
-		case !c.Until.IsZero() && !c.Until.After(c.From):
-			return invalid("package "+string(c.ID), "ends before it begins")
-		}
-	}
-	return nil
-}
-
-func checkRoute(r *control.Route) error {
-	what := "route " + string(r.ID)
-	u, err := url.Parse(r.Upstream)
-	switch {
-	case r.ID == "" || r.Group == "" || r.Product == "":
-		return invalid(what, "names no group or no product")
-	case r.Method == "" || r.Method != strings.ToUpper(r.Method):
-		return invalid(what, "has no method in upper case")
-	case !strings.HasPrefix(r.Path, "/") || r.UpstreamPath != "" && !strings.HasPrefix(r.UpstreamPath, "/"):
-		return invalid(what, "path does not begin with /")
-	case !slices.Contains([]control.Stage{"", control.Release, control.Pre, control.Test}, r.Stage):
-		return invalid(what, fmt.Sprintf("stage %q is not known", r.Stage))
-	case !slices.Contains([]control.AppCodeSetting{"", control.AppCodeDefault, control.AppCodeDisable, control.AppCodeHeader, control.AppCodeHeaderQuery}, r.AppCode):
-		return invalid(what, fmt.Sprintf("app_code %q is not known", r.AppCode))
-	case !slices.Contains([]control.ChargeOn{"", control.ChargeSucceeded, control.ChargeAnswered}, r.Charge):
-		return invalid(what, fmt.Sprintf("charge %q is not known", r.Charge))
-	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		return invalid(what, "upstream is not an http or https address")
-	case r.Timeout < 0 || r.MaxBody < 0 || r.Throttle.PerApp < 0 || r.Throttle.PerRoute < 0 || r.Throttle.Window < 0:
-		return invalid(what, "has a bound below zero")
-	}
-	return nil
-}
-
 // apply writes one change and tells of it, unless it is so already.
-func apply(ctx context.Context, tx *storage.Tx, c control.Change) error {
+func (l *Ledger) apply(ctx context.Context, tx *storage.Tx, c control.Change) error {
 	switch c := c.(type) {
 	case *control.Group:
-		for _, d := range c.Domains {
-			var owner control.GroupID
-			err := tx.QueryRow(ctx, `SELECT grp FROM gw_domain WHERE domain = ?`, d).Scan(&owner)
-			if err == nil && owner != c.ID {
-				return fmt.Errorf("%w: the domain %s belongs to %s", control.ErrConflict, d, owner)
-			}
-			if err != nil && !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
-		}
-		changed, err := putBody(ctx, tx, "gw_group", string(c.ID), c)
-		if err != nil || !changed {
-			return err
-		}
-		if _, err := tx.Exec(ctx, `DELETE FROM gw_domain WHERE grp = ?`, c.ID); err != nil {
-			return err
-		}
-		for _, d := range c.Domains {
-			if _, err := tx.Exec(ctx, `INSERT INTO gw_domain (domain, grp) VALUES (?, ?) ON CONFLICT DO NOTHING`, d, c.ID); err != nil {
-				return err
-			}
-		}
-		return tell(ctx, tx, "table", string(c.ID))
+		return applyGroup(ctx, tx, c)
 	case *control.Route:
-		changed, err := putBody(ctx, tx, "gw_route", string(c.ID), c)
-		if err != nil || !changed {
+		if c.Via != "" {
+			if err := exists(ctx, tx, "gw_upstream", string(c.Via)); err != nil {
+				return missing(err, "route "+string(c.ID), "via", "upstream "+string(c.Via))
+			}
+		}
+		return applyBody(ctx, tx, "gw_route", "route", string(c.ID), c)
+	case *control.Upstream:
+		if c.TLS != nil && c.TLS.Key != "" {
+			if err := l.checkPair(ctx, tx, "upstream "+string(c.ID), c.TLS.Cert, c.TLS.Key); err != nil {
+				return err
+			}
+		}
+		return applyBody(ctx, tx, "gw_upstream", "upstream", string(c.ID), c)
+	case *control.Certificate:
+		if err := l.checkPair(ctx, tx, "certificate "+string(c.ID), c.Chain, c.Key); err != nil {
 			return err
 		}
-		return tell(ctx, tx, "table", string(c.ID))
+		return applyBody(ctx, tx, "gw_certificate", "certificate", string(c.ID), c)
+	case *control.Secret:
+		return l.applySecret(ctx, tx, c)
 	case *control.App:
 		return applyApp(ctx, tx, c)
 	case *control.Grant:
@@ -141,6 +79,106 @@ func apply(ctx context.Context, tx *storage.Tx, c control.Change) error {
 		return applyPackage(ctx, tx, c)
 	}
 	return invalid("change", fmt.Sprintf("of an unknown kind %T", c))
+}
+
+func applyGroup(ctx context.Context, tx *storage.Tx, c *control.Group) error {
+	for _, d := range c.Domains {
+		var owner control.GroupID
+		err := tx.QueryRow(ctx, `SELECT grp FROM gw_domain WHERE domain = ?`, d).Scan(&owner)
+		if err == nil && owner != c.ID {
+			return fmt.Errorf("%w: the domain %s belongs to %s", control.ErrConflict, d, owner)
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+	}
+	changed, err := putBody(ctx, tx, "gw_group", string(c.ID), c)
+	if err != nil || !changed {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `DELETE FROM gw_domain WHERE grp = ?`, c.ID); err != nil {
+		return err
+	}
+	for _, d := range c.Domains {
+		if _, err := tx.Exec(ctx, `INSERT INTO gw_domain (domain, grp) VALUES (?, ?) ON CONFLICT DO NOTHING`, d, c.ID); err != nil {
+			return err
+		}
+	}
+	return tell(ctx, tx, "group", string(c.ID))
+}
+
+func applyBody(ctx context.Context, tx *storage.Tx, table, kind, id string, v any) error {
+	changed, err := putBody(ctx, tx, table, id, v)
+	if err != nil || !changed {
+		return err
+	}
+	return tell(ctx, tx, kind, id)
+}
+
+// exists is sql.ErrNoRows if a table has no such ID.
+func exists(ctx context.Context, q storage.Queryer, table, id string) error {
+	var n int
+	return q.QueryRow(ctx, `SELECT 1 FROM `+table+` WHERE id = ?`, id).Scan(&n)
+}
+
+func missing(err error, what, field, which string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return invalid(what, fmt.Sprintf("%s names the %s, which does not exist", field, which))
+	}
+	return err
+}
+
+// checkPair makes sure that a secret is the private key of a chain of certificates. It sees
+// what the same Apply has written before.
+func (l *Ledger) checkPair(ctx context.Context, tx *storage.Tx, what, chain string, key control.SecretID) error {
+	var value []byte
+	err := tx.QueryRow(ctx, `SELECT value FROM gw_secret WHERE id = ?`, key).Scan(&value)
+	if err != nil {
+		return missing(err, what, "key", "secret "+string(key))
+	}
+	private, err := l.safe.open(value, "setting", string(key))
+	if err != nil {
+		return err
+	}
+	if _, err := tls.X509KeyPair([]byte(chain), []byte(private)); err != nil {
+		return invalid(what, "has a key that is not that of its certificate: "+strings.TrimPrefix(err.Error(), "tls: "))
+	}
+	return nil
+}
+
+// applySecret seals the value anew only if it is another one: sealed twice, one value looks
+// like two.
+func (l *Ledger) applySecret(ctx context.Context, tx *storage.Tx, c *control.Secret) error {
+	var name string
+	var live bool
+	var value []byte
+	err := tx.QueryRow(ctx, `SELECT name, live, value FROM gw_secret WHERE id = ?`, c.ID).Scan(&name, &live, &value)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if err == nil {
+		old, err := l.safe.open(value, "setting", string(c.ID))
+		if err != nil {
+			return err
+		}
+		same := subtle.ConstantTimeCompare([]byte(old), c.Value) == 1
+		switch {
+		case same && name == c.Name && live == c.Live:
+			return nil
+		case same:
+			if _, err := tx.Exec(ctx, `UPDATE gw_secret SET name = ?, live = ? WHERE id = ?`, c.Name, c.Live, c.ID); err != nil {
+				return err
+			}
+			return tell(ctx, tx, "secret", string(c.ID))
+		}
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO gw_secret (id, name, live, value, at) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (id) DO UPDATE SET name = excluded.name, live = excluded.live, value = excluded.value, at = excluded.at`,
+		c.ID, c.Name, c.Live, l.safe.close(string(c.Value), "setting", string(c.ID)), storage.Millis(l.now()))
+	if err != nil {
+		return err
+	}
+	return tell(ctx, tx, "secret", string(c.ID))
 }
 
 // putBody writes a thing as JSON and reports whether that changed anything.

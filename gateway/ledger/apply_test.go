@@ -9,7 +9,7 @@ import (
 
 func changes(t testing.TB, l *Ledger) (n int64) {
 	t.Helper()
-	if err := l.db.Read().QueryRow(t.Context(), `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&n); err != nil {
+	if err := l.db.Load().Read().QueryRow(t.Context(), `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&n); err != nil {
 		t.Fatal(err)
 	}
 	return n

@@ -2,125 +2,252 @@ package ledger
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/storage"
 )
 
-// Entry is a call on its way into the ledger. Charged ones carry the lease that their
-// serial came from.
-type Entry struct {
-	control.CallRecord
-	Lease int64
-}
-
-// Book writes calls: each charged one once, by its package and serial; the sums that the
+// Book writes calls: each charged one once, by its lease and serial; the sums that the
 // console reads; the records of calls; and the credits. All in one transaction, and a
 // charged call that was booked before changes nothing, so a spool may be booked again.
 func (l *Ledger) Book(ctx context.Context, entries []Entry, credits []Credit) error {
 	if len(entries) == 0 && len(credits) == 0 {
 		return nil
 	}
-	return l.db.Tx(ctx, func(tx *storage.Tx) error {
-		fresh, err := bookCharged(ctx, tx, entries)
-		if err != nil {
+	return l.tx(ctx, func(tx *storage.Tx) error {
+		if err := book(ctx, tx, entries); err != nil {
 			return err
 		}
-		if err := credit(ctx, tx, credits); err != nil {
-			return err
-		}
-		if err := bookDeltas(ctx, tx, fresh); err != nil {
-			return err
-		}
-		return bookCalls(ctx, tx, fresh)
+		return credit(ctx, tx, credits)
 	})
+}
+
+// Place is how far a spool was booked: a file of it, and the bytes of the file.
+type Place struct {
+	File   string
+	Offset int64
+}
+
+// FirstNode is the name of the node that is alone.
+const FirstNode = "node"
+
+// Spool is the ledger as the journal of one node sees it.
+type Spool struct {
+	l    *Ledger
+	name string // of its row
+}
+
+// Spool is the ledger for the journal of a node.
+func (l *Ledger) Spool(node string) Spool {
+	if node == FirstNode {
+		return Spool{l, "spool"}
+	}
+	return Spool{l, "spool " + node}
+}
+
+// BookSpool books the next entries of the node's spool, and remembers in the same
+// transaction how far it is booked then. So a call that costs nothing, which has no serial
+// by which it could be known again, is counted once, too.
+func (s Spool) BookSpool(ctx context.Context, entries []Entry, through Place) error {
+	return s.l.tx(ctx, func(tx *storage.Tx) error {
+		if err := book(ctx, tx, entries); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, spoolMark, s.name, fmt.Appendf(nil, "%s %d", through.File, through.Offset))
+		return err
+	})
+}
+
+// Spooled is the place that BookSpool remembered last; the zero Place: none.
+func (s Spool) Spooled(ctx context.Context) (p Place, err error) {
+	db, err := s.l.base()
+	if err != nil {
+		return p, err
+	}
+	var value []byte
+	err = db.Read().QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = ?`, s.name).Scan(&value)
+	if errors.Is(err, sql.ErrNoRows) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	if _, err := fmt.Sscanf(string(value), "%s %d", &p.File, &p.Offset); err != nil {
+		return Place{}, fmt.Errorf("ledger: the place in the spool: %w", err)
+	}
+	return p, nil
+}
+
+// Trim drops records of calls that are older or more than what is kept.
+func (s Spool) Trim(ctx context.Context) error { return s.l.Trim(ctx) }
+
+// BookSpool is that of the first node.
+func (l *Ledger) BookSpool(ctx context.Context, entries []Entry, through Place) error {
+	return l.Spool(FirstNode).BookSpool(ctx, entries, through)
+}
+
+// Spooled is that of the first node.
+func (l *Ledger) Spooled(ctx context.Context) (Place, error) { return l.Spool(FirstNode).Spooled(ctx) }
+
+// The statements of a booking, which are kept prepared.
+const (
+	leaseByID   = `SELECT package, lo, hi, used, charged FROM gw_lease WHERE id = ?`
+	leaseMarks  = `UPDATE gw_lease SET remaining = remaining - ?, used = ?, charged = ? WHERE id = ?`
+	packageSums = `UPDATE gw_package SET charged = charged + ?, last = MAX(last, ?) WHERE id = ?`
+	deltaRow    = `INSERT INTO gw_delta (minute, grant_id, package, app, product, route, outcome, code, calls, micros)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	blockRow  = `INSERT INTO gw_block (id, calls, first, last, names, body) VALUES (?, ?, ?, ?, ?, ?)`
+	blockList = `SELECT id FROM gw_block WHERE calls >= ? AND calls < ? ORDER BY id`
+	spoolMark = `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+)
+
+var keptStatements = []string{leaseByID, leaseMarks, packageSums, deltaRow, blockRow, blockList, spoolMark,
+	leaseCredit, packageCredit, leaseGranted, leaseFrom, leaseOut, leaseRow}
+
+func book(ctx context.Context, tx *storage.Tx, entries []Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	// It takes milliseconds; the driver would start a goroutine for each statement to watch
+	// for the end of the context.
+	ctx = context.WithoutCancel(ctx)
+	fresh, err := bookCharged(ctx, tx, entries)
+	if err != nil {
+		return err
+	}
+	if err := bookDeltas(ctx, tx, fresh); err != nil {
+		return err
+	}
+	return bookCalls(ctx, tx, fresh)
 }
 
 // ErrNoLease: a charged call names a lease that the ledger never made.
 var ErrNoLease = errors.New("ledger: the database is older than the calls to be booked (was it restored while a spool lay beside it? move the spool away); it has no lease")
 
-// bookCharged inserts usage rows, and leaves out entries that were there.
+// leaseBooks is a lease on its way through a batch.
+type leaseBooks struct {
+	spent
+	id    int64
+	pack  control.PackageID
+	fresh int64 // of the batch
+}
+
+// bookCharged marks the serials of charged calls, and leaves out entries whose serial was
+// marked before.
 func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry, error) {
-	insert, err := tx.Prepare(ctx, `INSERT INTO gw_usage (package, serial, lease, at, request) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`)
-	if err != nil {
-		return nil, err
-	}
-	defer insert.Close()
 	type sum struct {
 		units int64
 		last  int64
 	}
-	leases, packages := map[int64]int64{}, map[control.PackageID]sum{}
-	fresh := make([]Entry, 0, len(entries))
-	for _, e := range entries {
-		if e.Outcome != control.Charged {
-			fresh = append(fresh, e)
-			continue
-		}
-		at := storage.Millis(e.At)
-		res, err := insert.ExecContext(ctx, e.Package, e.Serial, e.Lease, at, e.Request)
-		if err != nil {
-			return nil, fmt.Errorf("serial %d of %s: %w", e.Serial, e.Package, err)
-		}
-		if n, err := res.RowsAffected(); err != nil || n == 0 {
-			if err != nil {
-				return nil, err
+	leases, packages := map[int64]*leaseBooks{}, map[control.PackageID]*sum{}
+	var lease *leaseBooks
+	var pack *sum
+	fresh, copied := entries, false
+	for i := range entries {
+		e := &entries[i]
+		is := true
+		if e.Outcome == control.Charged {
+			if lease == nil || lease.id != e.Lease {
+				var err error
+				if lease, err = openBooks(ctx, tx, leases, e.Lease); err != nil {
+					return nil, err
+				}
+				if pack = packages[lease.pack]; pack == nil {
+					pack = new(sum)
+					packages[lease.pack] = pack
+				}
 			}
+			if e.Package != lease.pack {
+				return nil, fmt.Errorf("ledger: serial %d of %s: the lease %d is of %s", e.Serial, e.Package, e.Lease, lease.pack)
+			}
+			var err error
+			if is, err = lease.charge(e.Serial); err != nil {
+				return nil, fmt.Errorf("ledger: lease %d of %s: %w", e.Lease, e.Package, err)
+			}
+			if is {
+				lease.fresh++
+				pack.units++
+				pack.last = max(pack.last, e.At.UnixMilli())
+			}
+		}
+		switch {
+		case !is && !copied:
+			fresh, copied = append(make([]Entry, 0, len(entries)), entries[:i]...), true
+		case is && copied:
+			fresh = append(fresh, *e)
+		}
+	}
+	for id, b := range leases {
+		if b.fresh == 0 {
 			continue
 		}
-		fresh = append(fresh, e)
-		leases[e.Lease]++
-		s := packages[e.Package]
-		packages[e.Package] = sum{s.units + 1, max(s.last, at)}
-	}
-	for id, n := range leases {
-		rows, err := tx.Exec(ctx, `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`, n, id)
+		_, err := tx.Exec(ctx, leaseMarks, b.fresh, b.used, b.bits, id)
 		if err != nil {
 			return nil, fmt.Errorf("lease %d: %w", id, err)
 		}
-		if rows == 0 {
-			return nil, fmt.Errorf("%w %d", ErrNoLease, id)
-		}
 	}
 	for id, s := range packages {
-		if _, err := tx.Exec(ctx, `UPDATE gw_package SET charged = charged + ?, last = MAX(last, ?) WHERE id = ?`, s.units, s.last, id); err != nil {
+		if s.units == 0 {
+			continue
+		}
+		if _, err := tx.Exec(ctx, packageSums, s.units, s.last, id); err != nil {
 			return nil, fmt.Errorf("package %s: %w", id, err)
 		}
 	}
 	return fresh, nil
 }
 
+func openBooks(ctx context.Context, tx *storage.Tx, known map[int64]*leaseBooks, id int64) (*leaseBooks, error) {
+	if b := known[id]; b != nil {
+		return b, nil
+	}
+	b := &leaseBooks{id: id}
+	err := tx.QueryRow(ctx, leaseByID, id).Scan(&b.pack, &b.lo, &b.hi, &b.used, &b.bits)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w %d", ErrNoLease, id)
+	}
+	known[id] = b
+	return b, err
+}
+
 // bookDeltas adds up what the entries came to, by minute and kind.
 func bookDeltas(ctx context.Context, tx *storage.Tx, entries []Entry) error {
-	sums := map[control.Usage]*[2]int64{}
+	// A look by shape comes before the one by value: it costs a tenth.
+	type near struct {
+		shape  *shape
+		minute int64
+		class  int
+	}
+	type sum struct{ calls, micros int64 }
+	byShape, sums := map[near]*sum{}, map[control.Usage]*sum{}
 	var order []control.Usage
-	for _, e := range entries {
-		code := e.Code
-		if code == "" {
-			code = fmt.Sprintf("%dxx", e.Status/100)
+	var last near
+	var s *sum
+	for i := range entries {
+		e := &entries[i]
+		n := near{e.shape, e.At.UnixMilli() / time.Minute.Milliseconds(), e.Status / 100}
+		if s == nil || n != last || n.shape == nil {
+			if s = byShape[n]; s == nil || n.shape == nil {
+				key := usageOf(e)
+				if s = sums[key]; s == nil {
+					s = new(sum)
+					sums[key] = s
+					order = append(order, key)
+				}
+				byShape[n] = s
+			}
+			last = n
 		}
-		key := control.Usage{Minute: e.At.Truncate(time.Minute).UTC(), Grant: e.Grant, App: e.App, Product: e.Product, Route: e.Route,
-			Outcome: e.Outcome, Code: code}
-		if e.Outcome == control.Charged {
-			key.Package = e.Package
-		}
-		s := sums[key]
-		if s == nil {
-			s = new([2]int64)
-			sums[key] = s
-			order = append(order, key)
-		}
-		s[0]++
-		s[1] += e.Took.Microseconds()
+		s.calls++
+		s.micros += e.Took.Microseconds()
 	}
 	for _, k := range order {
 		s := sums[k]
-		_, err := tx.Exec(ctx, `INSERT INTO gw_delta (minute, grant_id, package, app, product, route, outcome, code, calls, micros)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, storage.Millis(k.Minute), k.Grant, k.Package, k.App, k.Product, k.Route, k.Outcome, k.Code, s[0], s[1])
+		_, err := tx.Exec(ctx, deltaRow, storage.Millis(k.Minute), k.Grant, k.Package, k.App, k.Product, k.Route, k.Outcome, k.Code, s.calls, s.micros)
 		if err != nil {
 			return err
 		}
@@ -128,37 +255,14 @@ func bookDeltas(ctx context.Context, tx *storage.Tx, entries []Entry) error {
 	return nil
 }
 
-func bookCalls(ctx context.Context, tx *storage.Tx, entries []Entry) error {
-	insert, err := tx.Prepare(ctx, `INSERT INTO gw_call (request, at, app, product, route, grant_id, package, serial, method, path, status, code, outcome, micros)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`)
-	if err != nil {
-		return err
+func usageOf(e *Entry) control.Usage {
+	u := control.Usage{Minute: e.At.Truncate(time.Minute).UTC(), Grant: e.Grant, App: e.App, Product: e.Product, Route: e.Route,
+		Outcome: e.Outcome, Code: e.Code}
+	if u.Code == "" {
+		u.Code = fmt.Sprintf("%dxx", e.Status/100)
 	}
-	defer insert.Close()
-	for _, e := range entries {
-		_, err := insert.ExecContext(ctx, e.Request, storage.Millis(e.At), e.App, e.Product, e.Route, e.Grant, e.Package, e.Serial,
-			e.Method, e.Path, e.Status, e.Code, e.Outcome, e.Took.Microseconds())
-		if err != nil {
-			return err
-		}
+	if e.Outcome == control.Charged {
+		u.Package = e.Package
 	}
-	return nil
-}
-
-// How many records of calls are kept, and how long. The sums stay for ever.
-const (
-	callsKept = 100_000
-	callsFor  = 7 * 24 * time.Hour
-)
-
-// Trim drops records of calls that are older or more than what is kept.
-func (l *Ledger) Trim(ctx context.Context) error {
-	return l.db.Tx(ctx, func(tx *storage.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM gw_call WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM gw_call) - ?`, callsKept); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, `DELETE FROM gw_call WHERE id < COALESCE((SELECT MIN(id) FROM gw_call WHERE at >= ?), ?)`,
-			storage.Millis(l.now().Add(-callsFor)), int64(math.MaxInt64))
-		return err
-	})
+	return u
 }

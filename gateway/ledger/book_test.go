@@ -59,12 +59,15 @@ func TestOldRecordsGoFromAQuietGateway(t *testing.T) {
 func TestAuditFinds(t *testing.T) {
 	for name, harm := range map[string]string{
 		"a charge without a call":  `UPDATE gw_package SET charged = charged + 1, next = next + 1`,
-		"a call without a charge":  `INSERT INTO gw_usage (package, serial, lease, at, request) VALUES ('pkg_a', 1, 1, 1, '')`,
+		"a call without a charge":  `UPDATE gw_lease SET used = used + 1, charged = x'03', remaining = remaining - 1`,
+		"a bit that was not set":   `UPDATE gw_lease SET charged = x'03'`,
+		"a bit that was lost":      `UPDATE gw_lease SET charged = x''`,
 		"units that nobody holds":  `UPDATE gw_package SET next = next + 1`,
 		"units that came twice":    `UPDATE gw_lease SET remaining = remaining + 1`,
 		"a sum that was made up":   `UPDATE gw_delta SET calls = calls + 1`,
-		"a serial of no lease":     `UPDATE gw_usage SET serial = 70`,
-		"a lease of nobody's":      `UPDATE gw_usage SET lease = 70`,
+		"a serial of no lease":     `UPDATE gw_lease SET charged = x'000040'`,
+		"a lease of nobody's":      `UPDATE gw_lease SET package = 'pkg_x'`,
+		"a lease that was widened": `UPDATE gw_lease SET hi = hi + 1`,
 		"a package that grew less": `UPDATE gw_package SET granted = 1, next = 12, charged = 2`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +76,7 @@ func TestAuditFinds(t *testing.T) {
 				t.Fatal(err)
 			}
 			sound(t, l)
-			err := l.db.Tx(t.Context(), func(tx *storage.Tx) error {
+			err := l.db.Load().Tx(t.Context(), func(tx *storage.Tx) error {
 				if _, err := tx.Exec(t.Context(), `PRAGMA ignore_check_constraints = 1`); err != nil {
 					return err
 				}

@@ -31,7 +31,16 @@ type Lease struct {
 	// Until is when the range may be spent no longer, in milliseconds: the package is over,
 	// or one that is used before it has begun. 0: never.
 	Until int64
+	// Ends is when the package is over, in milliseconds; 0: never.
+	Ends int64
+	// Beyond is how many further units there were, of this package and those that are used
+	// after it, when the lease was made.
+	Beyond int64
 }
+
+// LeaseMost is how many units a lease has at most: its bits are written with each batch of
+// calls, and are 8 KiB then.
+const LeaseMost = 1 << 16
 
 // Credit is units of a lease that came back: they were reserved and not charged, or never
 // reserved.
@@ -52,7 +61,7 @@ type Node struct {
 // live process of a node may call it.
 func (l *Ledger) Begin(ctx context.Context, name string) (Node, error) {
 	n := Node{Name: name}
-	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+	err := l.tx(ctx, func(tx *storage.Tx) error {
 		var before []byte
 		err := tx.QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = ?`, "incarnation "+name).Scan(&before)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -100,15 +109,20 @@ func openLeases(ctx context.Context, q storage.Queryer, node string) ([]Credit, 
 	return list, rows.Err()
 }
 
+const (
+	leaseCredit   = `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`
+	packageCredit = `UPDATE gw_package SET credited = credited + ? WHERE id = ?`
+)
+
 func credit(ctx context.Context, tx *storage.Tx, credits []Credit) error {
 	for _, c := range credits {
 		if c.Units == 0 {
 			continue
 		}
-		if _, err := tx.Exec(ctx, `UPDATE gw_lease SET remaining = remaining - ? WHERE id = ?`, c.Units, c.Lease); err != nil {
+		if _, err := tx.Exec(ctx, leaseCredit, c.Units, c.Lease); err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `UPDATE gw_package SET credited = credited + ? WHERE id = ?`, c.Units, c.Package); err != nil {
+		if _, err := tx.Exec(ctx, packageCredit, c.Units, c.Package); err != nil {
 			return err
 		}
 	}
@@ -120,7 +134,7 @@ func (l *Ledger) Credit(ctx context.Context, credits ...Credit) error {
 	if len(credits) == 0 {
 		return nil
 	}
-	return l.db.Tx(ctx, func(tx *storage.Tx) error { return credit(ctx, tx, credits) })
+	return l.tx(ctx, func(tx *storage.Tx) error { return credit(ctx, tx, credits) })
 }
 
 // Lease gives the credits back and then sets aside at most want units of the package that
@@ -130,7 +144,8 @@ func (l *Ledger) Credit(ctx context.Context, credits ...Credit) error {
 func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product control.ProductID, want int64, credits []Credit) (Lease, Verdict, error) {
 	var out Lease
 	var verdict Verdict
-	err := l.db.Tx(ctx, func(tx *storage.Tx) error {
+	err := l.tx(ctx, func(tx *storage.Tx) error {
+		ctx := context.WithoutCancel(ctx) // as in book
 		out, verdict = Lease{}, UsedUp
 		if err := credit(ctx, tx, credits); err != nil {
 			return err
@@ -140,34 +155,64 @@ func (l *Ledger) Lease(ctx context.Context, n Node, app control.AppID, product c
 			return err
 		}
 		now := storage.Millis(l.now())
-		var available, next int64
-		err := tx.QueryRow(ctx, `SELECT id, grant_id, next, granted + credited - next, until FROM gw_package
-			WHERE `+theirs+` AND live = 1 AND start <= ? AND (until = 0 OR until > ?) AND next < granted + credited
-			ORDER BY until = 0, until, start, id LIMIT 1`, app, product, now, now).Scan(&out.Package, &out.Grant, &next, &available, &out.Until)
-		if errors.Is(err, sql.ErrNoRows) {
-			verdict, err = whyNone(ctx, tx, app, product, now)
+		available, next, err := firstPackage(ctx, tx, app, product, now, &out)
+		if err != nil {
 			return err
 		}
-		if err != nil {
+		if available == 0 {
+			verdict, err = whyNone(ctx, tx, app, product, now)
 			return err
 		}
 		if err := untilAnotherBegins(ctx, tx, app, product, now, &out); err != nil {
 			return err
 		}
-		size := max(1, min(want, available/2))
-		n2, err := tx.Exec(ctx, `UPDATE gw_package SET next = next + ? WHERE id = ? AND next = ?`, size, out.Package, next)
+		size := max(1, min(want, available/2, LeaseMost))
+		n2, err := tx.Exec(ctx, leaseOut, size, out.Package, next)
 		if err != nil {
 			return err
 		}
 		if n2 == 0 {
 			return storage.ErrBusy // cannot be: there is one writer
 		}
-		err = tx.QueryRow(ctx, `INSERT INTO gw_lease (package, node, incarnation, lo, hi, remaining) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
-			out.Package, n.Name, n.Incarnation, next, next+size, size).Scan(&out.ID)
+		err = tx.QueryRow(ctx, leaseRow, out.Package, n.Name, n.Incarnation, next, next+size, size).Scan(&out.ID)
 		out.Lo, out.Hi, verdict = next, next+size, Leased
+		out.Beyond -= size
 		return err
 	})
 	return out, verdict, err
+}
+
+const (
+	leaseGranted = `SELECT live FROM gw_grant WHERE app = ? AND product = ? ORDER BY live DESC LIMIT 1`
+	leaseFrom    = `SELECT id, grant_id, next, granted + credited - next, until FROM gw_package
+		WHERE ` + theirs + ` AND live = 1 AND start <= ? AND (until = 0 OR until > ?) AND next < granted + credited
+		ORDER BY until = 0, until, start, id`
+	leaseOut = `UPDATE gw_package SET next = next + ? WHERE id = ? AND next = ?`
+	leaseRow = `INSERT INTO gw_lease (package, node, incarnation, lo, hi, remaining) VALUES (?, ?, ?, ?, ?, ?) RETURNING id`
+)
+
+// firstPackage is the package that is used first, what of it has not gone out, and its next
+// serial. Beyond becomes what has not gone out of all of them: those behind it end later, so
+// that it is there as long as the lease may be spent.
+func firstPackage(ctx context.Context, tx *storage.Tx, app control.AppID, product control.ProductID, now int64, out *Lease) (available, next int64, err error) {
+	rows, err := tx.Query(ctx, leaseFrom, app, product, now, now)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var p Lease
+		var units, first int64
+		if err := rows.Scan(&p.Package, &p.Grant, &first, &units, &p.Until); err != nil {
+			return 0, 0, err
+		}
+		if available == 0 {
+			*out, available, next = p, units, first
+			out.Ends = p.Until
+		}
+		out.Beyond += units
+	}
+	return available, next, rows.Err()
 }
 
 // theirs are the packages of all live grants of an app for a product.
@@ -190,7 +235,7 @@ func untilAnotherBegins(ctx context.Context, q storage.Queryer, app control.AppI
 // granted says whether the app may call the product: Leased, NoGrant or Suspended.
 func granted(ctx context.Context, q storage.Queryer, app control.AppID, product control.ProductID) (Verdict, error) {
 	var live bool
-	err := q.QueryRow(ctx, `SELECT live FROM gw_grant WHERE app = ? AND product = ? ORDER BY live DESC LIMIT 1`, app, product).Scan(&live)
+	err := q.QueryRow(ctx, leaseGranted, app, product).Scan(&live)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return NoGrant, nil

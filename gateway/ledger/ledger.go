@@ -3,12 +3,15 @@
 // balances stands here. It implements control.Plane.
 //
 // It leaves to quota how ranges are spent, and to journal when records are written.
+//
+// What calls need of the configuration lies in memory. Of a change, only what the feed
+// names is read again, and told on. A copy of all of it lies in a file, so that a gateway
+// starts while its database cannot be opened (file.go).
 package ledger
 
 import (
 	"context"
 	"embed"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -34,43 +37,59 @@ func Schema() fs.FS {
 	return sub
 }
 
-// Options make a Ledger. DB and MasterKey are needed.
+// Options make a Ledger. MasterKey is needed, and one of DB and OpenDB.
 type Options struct {
-	DB        *storage.DB
+	DB *storage.DB
+	// OpenDB opens the database where DB is nil. If that fails and there is a File, the
+	// ledger starts from the file and Watch tries again. The ledger closes what it opened.
+	OpenDB func() (*storage.DB, error)
+	// File is where the last good configuration is kept. Empty: nowhere, and no start
+	// without the database.
+	File      string
 	MasterKey []byte // 32 bytes, from outside the database
-	Now       func() time.Time
-	Log       *zap.Logger
-}
-
-// Snapshot is the configuration as of a change number. It is never changed.
-type Snapshot struct {
-	Number int64
-	Groups []*control.Group
-	Routes []*control.Route
+	// Check has the last word on a change that contradicts nothing here: whether its
+	// filters are known, and like their settings.
+	Check func(control.Change) error
+	Now   func() time.Time
+	Log   *zap.Logger
 }
 
 // Ledger is one database. Its methods may be called from many goroutines.
 type Ledger struct {
-	db   *storage.DB
-	now  func() time.Time
-	log  *zap.Logger
-	safe *safe
+	db     atomic.Pointer[storage.DB] // nil: it could not be opened yet
+	open   func() (*storage.DB, error)
+	opened bool // by us
+	file   string
+	check  func(control.Change) error
+	now    func() time.Time
+	log    *zap.Logger
+	safe   *safe
 
-	snapshot atomic.Pointer[Snapshot]
-	apps     apps
+	apps    atomic.Pointer[apps]
+	watched atomic.Bool
+	synced  atomic.Int64 // nanoseconds since begun: when the feed was last read to its end
+	begun   time.Time    // by the machine's clock, that no test and no operator turns
 
-	mu      sync.Mutex // one reader of the feed at a time; guards seen and the hooks
+	mu      sync.Mutex // one reader of the feed at a time; guards what follows
 	seen    int64
-	onTable []func(*Snapshot)
+	config  config
+	list    *Snapshot // nil: to be made
+	onTable []func(*Changes)
 	onGrant []func(app control.AppID, product control.ProductID)
+
+	saving saver
 
 	// The node that spends, if there is one in this process.
 	held  func(control.PackageID) int64
 	flush func(context.Context) error
 }
 
+// ErrGone: the database is not there.
+var ErrGone = errors.New("ledger: the database cannot be opened; calls that need it are answered with 503 until it can")
+
 // Open migrates the database, makes sure that the master key is the one it was made with,
-// and loads groups, routes and apps.
+// and loads the configuration. If the database cannot be opened or read and there is a good
+// file of the last configuration, it starts from that.
 func Open(ctx context.Context, o Options) (*Ledger, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -82,21 +101,94 @@ func Open(ctx context.Context, o Options) (*Ledger, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Ledger{db: o.DB, now: o.Now, log: o.Log, safe: s}
-	l.apps.init()
-	if err := o.DB.Migrate(ctx, "gateway", Schema()); err != nil {
+	l := &Ledger{open: o.OpenDB, file: o.File, check: o.Check, now: o.Now, log: o.Log, safe: s, begun: time.Now()}
+	l.apps.Store(newApps())
+	l.config.init()
+	if o.DB != nil {
+		l.open = func() (*storage.DB, error) { return o.DB, nil }
+	}
+	l.opened = o.DB == nil
+	if l.open == nil {
+		return nil, errors.New("ledger: needs a database")
+	}
+	if o.File != "" {
+		forgetTemporary(o.File)
+	}
+	err = l.connect(ctx)
+	if err == nil {
+		return l, nil
+	}
+	var old *storage.SchemaError
+	if o.File == "" || errors.Is(err, ErrWrongKey) || errors.As(err, &old) || ctx.Err() != nil {
 		return nil, err
 	}
-	if err := l.checkKey(ctx); err != nil {
-		return nil, err
+	if fault := l.loadFile(o.File); fault != nil {
+		if errors.Is(fault, fs.ErrNotExist) {
+			return nil, err // nothing was ever kept
+		}
+		return nil, errors.Join(err, fault)
 	}
-	if err := l.db.Read().QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&l.seen); err != nil {
-		return nil, err
+	l.log.Error("the database cannot be opened; started with the last good configuration, and answer 503 to calls that need it",
+		zap.String("file", o.File), zap.Int64("change", l.seen), zap.Error(err))
+	return l, nil
+}
+
+// connect opens the database and reads all that is kept in memory anew.
+func (l *Ledger) connect(ctx context.Context) (err error) {
+	db, err := l.open()
+	if err != nil {
+		return err
 	}
-	if err := l.loadApps(ctx); err != nil {
-		return nil, err
+	defer func() {
+		if err != nil && l.opened {
+			err = errors.Join(err, db.Close())
+		}
+	}()
+	if err := db.Migrate(ctx, "gateway", Schema(), storage.Move{Step: 3, Run: moveRows}); err != nil {
+		return err
 	}
-	return l, l.loadTable(ctx)
+	if err := l.safe.checkKey(ctx, db); err != nil {
+		return err
+	}
+	if err := db.Keep(ctx, keptStatements...); err != nil {
+		return err
+	}
+	if err := l.reload(ctx, db); err != nil {
+		return err
+	}
+	l.db.Store(db)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.safe.fileNumber(l.file) == l.seen {
+		l.saving.keep() // a start that changes nothing writes nothing
+	}
+	return nil
+}
+
+// Close writes down a configuration that is not in the file yet, and closes the database if
+// the ledger opened it.
+func (l *Ledger) Close(ctx context.Context) error {
+	err := l.saving.stop(ctx, l)
+	if db := l.db.Load(); db != nil && l.opened {
+		err = errors.Join(err, db.Close())
+	}
+	return err
+}
+
+// base is the database, if it is there.
+func (l *Ledger) base() (*storage.DB, error) {
+	if db := l.db.Load(); db != nil {
+		return db, nil
+	}
+	return nil, ErrGone
+}
+
+func (l *Ledger) tx(ctx context.Context, f func(*storage.Tx) error) error {
+	db, err := l.base()
+	if err != nil {
+		return err
+	}
+	return db.Tx(ctx, f)
 }
 
 // Spend names the node in this process that spends packages: how many units of one are in
@@ -106,14 +198,13 @@ func (l *Ledger) Spend(held func(control.PackageID) int64, flush func(context.Co
 	l.held, l.flush = held, flush
 }
 
-// Snapshot is the newest configuration that was read.
-func (l *Ledger) Snapshot() *Snapshot { return l.snapshot.Load() }
-
-// OnChange calls f with every new snapshot, before the Apply that made it returns.
-func (l *Ledger) OnChange(f func(*Snapshot)) {
+// OnChange calls f at once with all of the configuration, and then with what changes in it,
+// before the Apply that changed it returns. f must not call the ledger.
+func (l *Ledger) OnChange(f func(*Changes)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.onTable = append(l.onTable, f)
+	f(l.all())
 }
 
 // OnGrant calls f for each grant of which something changed, before the Apply that
@@ -126,142 +217,64 @@ func (l *Ledger) OnGrant(f func(control.AppID, control.ProductID)) {
 
 // Writable reports whether the database takes a write now.
 func (l *Ledger) Writable(ctx context.Context) error {
-	return l.db.Tx(ctx, func(tx *storage.Tx) error {
+	return l.tx(ctx, func(tx *storage.Tx) error {
 		_, err := tx.Exec(ctx, `UPDATE gw_meta SET value = value WHERE name = 'key'`)
 		return err
 	})
 }
 
-// pollEvery is how long a change made by another process may stay unseen. Half of the
-// second that is promised, so that reading it fits in.
-const pollEvery = 500 * time.Millisecond
+const (
+	// pollEvery is how long a change made by another process may stay unseen. Half of the
+	// second that is promised, so that reading it fits in.
+	pollEvery = 500 * time.Millisecond
+	// staleAfter is how long after the feed could last be read "there is no such app" is
+	// still believed (gateway.md S6).
+	staleAfter = 5 * time.Second
+)
 
-// Watch follows the feed until the context ends, for changes that other processes made.
+// Watch follows the feed until the context ends, for changes that other processes made. It
+// opens the database if that failed so far, and keeps the file of the last configuration.
 func (l *Ledger) Watch(ctx context.Context) {
+	l.watched.Store(true)
+	defer l.watched.Store(false)
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
+	failed := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := l.follow(ctx); err != nil && ctx.Err() == nil {
-				l.log.Error("follow the changes of the configuration", zap.Error(err))
+			err := l.look(ctx)
+			if err != nil && ctx.Err() == nil && !failed {
+				l.log.Error("follow the changes of the configuration; it is tried on", zap.Error(err))
 			}
+			if err == nil && failed {
+				l.log.Info("the changes of the configuration can be followed again")
+			}
+			failed = err != nil
+			l.saving.tick(ctx, l)
 		}
 	}
 }
 
-// follow reads what changed since the last time and forgets exactly that.
-func (l *Ledger) follow(ctx context.Context) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	rows, err := l.db.Read().Query(ctx, `SELECT number, kind, id FROM gw_change WHERE number > ? ORDER BY number`, l.seen)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	table := false
-	var apps []control.AppID
-	var grants []control.GrantID
-	var left []string
-	last := l.seen
-	for rows.Next() {
-		var kind, id string
-		if err := rows.Scan(&last, &kind, &id); err != nil {
+func (l *Ledger) look(ctx context.Context) error {
+	if l.db.Load() == nil {
+		if err := l.connect(ctx); err != nil {
 			return err
 		}
-		switch kind {
-		case "table":
-			table = true
-		case "app":
-			apps = append(apps, control.AppID(id))
-		case "grant":
-			grants = append(grants, control.GrantID(id))
-		case "left":
-			left = append(left, id)
-		}
+		l.log.Info("the database is open; all of the configuration was read again")
 	}
-	if err := rows.Err(); err != nil {
-		return err
+	return l.follow(ctx)
+}
+
+// Known says since when the ledger may have missed a change; nil: it has not.
+func (l *Ledger) Known() error {
+	if l.db.Load() == nil {
+		return ErrGone
 	}
-	for _, id := range apps {
-		if err := l.loadApp(ctx, id); err != nil {
-			return err
-		}
+	if l.watched.Load() && int64(time.Since(l.begun))-l.synced.Load() > int64(staleAfter) {
+		return fmt.Errorf("ledger: the feed of changes could not be read for %v", staleAfter)
 	}
-	for _, body := range left {
-		var g control.Grant
-		if err := json.Unmarshal([]byte(body), &g); err != nil {
-			return fmt.Errorf("the grant that left: %w", err)
-		}
-		for _, f := range l.onGrant {
-			f(g.App, g.Product)
-		}
-	}
-	for _, id := range grants {
-		var app control.AppID
-		var product control.ProductID
-		err := l.db.Read().QueryRow(ctx, `SELECT app, product FROM gw_grant WHERE id = ?`, id).Scan(&app, &product)
-		if err != nil {
-			return err
-		}
-		for _, f := range l.onGrant {
-			f(app, product)
-		}
-	}
-	if table {
-		if err := l.loadTable(ctx); err != nil {
-			return err
-		}
-		for _, f := range l.onTable {
-			f(l.Snapshot())
-		}
-	}
-	l.seen = last
 	return nil
-}
-
-// loadTable reads groups and routes as they are now.
-func (l *Ledger) loadTable(ctx context.Context) error {
-	s := &Snapshot{}
-	if err := l.db.Read().QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&s.Number); err != nil {
-		return err
-	}
-	err := bodies(ctx, l.db.Read(), `SELECT body FROM gw_group ORDER BY id`, func(b []byte) error {
-		g := new(control.Group)
-		s.Groups = append(s.Groups, g)
-		return json.Unmarshal(b, g)
-	})
-	if err != nil {
-		return fmt.Errorf("groups: %w", err)
-	}
-	err = bodies(ctx, l.db.Read(), `SELECT body FROM gw_route ORDER BY id`, func(b []byte) error {
-		r := new(control.Route)
-		s.Routes = append(s.Routes, r)
-		return json.Unmarshal(b, r)
-	})
-	if err != nil {
-		return fmt.Errorf("routes: %w", err)
-	}
-	l.snapshot.Store(s)
-	return nil
-}
-
-func bodies(ctx context.Context, q storage.Queryer, query string, each func([]byte) error) error {
-	rows, err := q.Query(ctx, query)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var b []byte
-		if err := rows.Scan(&b); err != nil {
-			return err
-		}
-		if err := each(b); err != nil {
-			return err
-		}
-	}
-	return errors.Join(rows.Err())
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/storage"
@@ -24,9 +23,13 @@ func (l *Ledger) Balances(ctx context.Context, ids ...control.GrantID) ([]contro
 	if err := l.Flush(ctx); err != nil {
 		return nil, err
 	}
+	db, err := l.base()
+	if err != nil {
+		return nil, err
+	}
 	var list []control.Balance
 	for _, id := range ids {
-		rows, err := l.db.Read().Query(ctx, `SELECT id, granted, charged, start, until, live, last FROM gw_package WHERE grant_id = ?
+		rows, err := db.Read().Query(ctx, `SELECT id, granted, charged, start, until, live, last FROM gw_package WHERE grant_id = ?
 			ORDER BY until = 0, until, start, id`, id)
 		if err != nil {
 			return nil, err
@@ -54,7 +57,11 @@ func (l *Ledger) Balances(ctx context.Context, ids ...control.GrantID) ([]contro
 
 // Usage reads the sums since a cursor.
 func (l *Ledger) Usage(ctx context.Context, since control.Cursor, most int) ([]control.Usage, control.Cursor, error) {
-	rows, err := l.db.Read().Query(ctx, `SELECT id, minute, grant_id, package, app, product, route, outcome, code, calls, micros
+	db, err := l.base()
+	if err != nil {
+		return nil, since, err
+	}
+	rows, err := db.Read().Query(ctx, `SELECT id, minute, grant_id, package, app, product, route, outcome, code, calls, micros
 		FROM gw_delta WHERE id > ? ORDER BY id LIMIT ?`, int64(since), most)
 	if err != nil {
 		return nil, since, err
@@ -74,49 +81,6 @@ func (l *Ledger) Usage(ctx context.Context, since control.Cursor, most int) ([]c
 	return list, control.Cursor(at), rows.Err()
 }
 
-// callsMost bounds what one question may ask for.
-const callsMost = 1000
-
-// Calls lists the latest calls that match, newest first.
-func (l *Ledger) Calls(ctx context.Context, f control.CallFilter) ([]control.CallRecord, error) {
-	if err := l.Flush(ctx); err != nil {
-		return nil, err
-	}
-	if f.Max <= 0 {
-		f.Max = 50
-	}
-	cond, args := `1 = 1`, []any{}
-	add := func(column string, value any, set bool) {
-		if set {
-			cond += " AND " + column + " = ?"
-			args = append(args, value)
-		}
-	}
-	add("app", f.App, f.App != "")
-	add("grant_id", f.Grant, f.Grant != "")
-	add("product", f.Product, f.Product != "")
-	add("package", f.Package, f.Package != "")
-	add("request", f.Request, f.Request != "")
-	rows, err := l.db.Read().Query(ctx, `SELECT request, at, app, product, route, grant_id, package, serial, method, path, status, code, outcome, micros
-		FROM gw_call WHERE `+cond+` ORDER BY id DESC LIMIT ?`, append(args, min(f.Max, callsMost))...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var list []control.CallRecord
-	for rows.Next() {
-		var r control.CallRecord
-		var at, micros int64
-		if err := rows.Scan(&r.Request, &at, &r.App, &r.Product, &r.Route, &r.Grant, &r.Package, &r.Serial, &r.Method, &r.Path,
-			&r.Status, &r.Code, &r.Outcome, &micros); err != nil {
-			return nil, err
-		}
-		r.At, r.Took = storage.Moment(at), time.Duration(micros)*time.Microsecond
-		list = append(list, r)
-	}
-	return list, rows.Err()
-}
-
 // Fault is a package whose figures do not agree.
 type Fault struct {
 	Package control.PackageID
@@ -124,17 +88,34 @@ type Fault struct {
 }
 
 // Audit checks what must hold of every package: next = charged + credited + what open
-// leases have left, charged = the rows of usage = what the console was told, each serial
-// inside the lease it came from, none beyond what was granted. It reads one state of the
-// database. An empty answer is a clean bill.
+// leases have left, charged = the marked serials of its leases = what the console was told,
+// each marked serial inside its lease and those marked and left no more than the lease has,
+// none beyond what was granted. It reads one state of the database. An empty answer is a
+// clean bill.
 func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
-	rows, err := l.db.Read().Query(ctx, `SELECT p.id, p.granted, p.next, p.credited, p.charged,
-			COALESCE(l.units, 0), COALESCE(u.calls, 0), COALESCE(u.astray, 0), COALESCE(d.calls, 0)
+	db, err := l.base()
+	if err != nil {
+		return nil, err
+	}
+	// The one who writes sees one state.
+	var faults []Fault
+	err = db.Tx(ctx, func(tx *storage.Tx) error {
+		var err error
+		if faults, err = auditPackages(ctx, tx); err != nil {
+			return err
+		}
+		more, err := auditLeases(ctx, tx)
+		faults = append(faults, more...)
+		return err
+	})
+	return faults, err
+}
+
+func auditPackages(ctx context.Context, q storage.Queryer) ([]Fault, error) {
+	rows, err := q.Query(ctx, `SELECT p.id, p.granted, p.next, p.credited, p.charged,
+			COALESCE(l.units, 0), COALESCE(l.used, 0), COALESCE(d.calls, 0)
 		FROM gw_package p
-		LEFT JOIN (SELECT package, SUM(remaining) AS units FROM gw_lease GROUP BY package) l ON l.package = p.id
-		LEFT JOIN (SELECT u.package, COUNT(*) AS calls,
-				SUM(CASE WHEN s.package = u.package AND u.serial >= s.lo AND u.serial < s.hi THEN 0 ELSE 1 END) AS astray
-			FROM gw_usage u LEFT JOIN gw_lease s ON s.id = u.lease GROUP BY u.package) u ON u.package = p.id
+		LEFT JOIN (SELECT package, SUM(remaining) AS units, SUM(used) AS used FROM gw_lease GROUP BY package) l ON l.package = p.id
 		LEFT JOIN (SELECT package, SUM(calls) AS calls FROM gw_delta WHERE outcome = 'charged' GROUP BY package) d ON d.package = p.id
 		ORDER BY p.id`)
 	if err != nil {
@@ -144,8 +125,8 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 	var faults []Fault
 	for rows.Next() {
 		var id control.PackageID
-		var granted, next, credited, charged, out, used, astray, told int64
-		if err := rows.Scan(&id, &granted, &next, &credited, &charged, &out, &used, &astray, &told); err != nil {
+		var granted, next, credited, charged, out, used, told int64
+		if err := rows.Scan(&id, &granted, &next, &credited, &charged, &out, &used, &told); err != nil {
 			return nil, err
 		}
 		note := func(bad bool, format string, args ...any) {
@@ -154,10 +135,41 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 			}
 		}
 		note(next != charged+credited+out, "next %d is not charged %d + credited %d + leased %d", next, charged, credited, out)
-		note(charged != used, "charged %d, and %d rows of usage", charged, used)
+		note(charged != used, "charged %d, and %d serials of its leases", charged, used)
 		note(charged != told, "charged %d, and %d told to the console", charged, told)
-		note(astray > 0, "%d charged calls have a serial that is not of their lease", astray)
 		note(charged > granted, "charged %d of %d granted", charged, granted)
+	}
+	return faults, rows.Err()
+}
+
+func auditLeases(ctx context.Context, q storage.Queryer) ([]Fault, error) {
+	rows, err := q.Query(ctx, `SELECT l.id, l.package, l.lo, l.hi, l.remaining, l.used, l.charged, p.id IS NOT NULL AND l.hi <= p.next
+		FROM gw_lease l LEFT JOIN gw_package p ON p.id = l.package ORDER BY l.id`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var faults []Fault
+	for rows.Next() {
+		var s spent
+		var f Fault
+		var id, remaining int64
+		var within bool
+		if err := rows.Scan(&id, &f.Package, &s.lo, &s.hi, &remaining, &s.used, &s.bits, &within); err != nil {
+			return nil, err
+		}
+		text := s.check()
+		switch {
+		case text != "":
+		case s.used+remaining > s.hi-s.lo:
+			text = fmt.Sprintf("%d charged and %d left are more than its range", s.used, remaining)
+		case !within:
+			text = "it is of no package, or beyond what went out of it"
+		default:
+			continue
+		}
+		f.Text = fmt.Sprintf("lease %d, serials %d to %d: %s", id, s.lo, s.hi-1, text)
+		faults = append(faults, f)
 	}
 	return faults, rows.Err()
 }

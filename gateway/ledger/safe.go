@@ -25,6 +25,8 @@ var ErrWrongKey = errors.New("ledger: the master key is not the one that this da
 type safe struct {
 	seal cipher.AEAD
 	macs sync.Pool // of hash.Hash, keyed: to make one for each call costs half a microsecond
+
+	fileKey []byte // of the seal of the last configuration's file
 }
 
 func newSafe(master []byte) (*safe, error) {
@@ -37,7 +39,7 @@ func newSafe(master []byte) (*safe, error) {
 	}
 	aead, err := cipher.NewGCM(block)
 	key := derive(master, "souk gateway: find app code")
-	return &safe{seal: aead, macs: sync.Pool{New: func() any { return &keyed{Hash: hmac.New(sha256.New, key)} }}}, err
+	return &safe{seal: aead, fileKey: derive(master, "souk gateway: configuration file"), macs: sync.Pool{New: func() any { return &keyed{Hash: hmac.New(sha256.New, key)} }}}, err
 }
 
 func derive(master []byte, what string) []byte {
@@ -85,20 +87,20 @@ type keyed struct {
 }
 
 // checkKey seals a known word at the first start, and opens it at every later one.
-func (l *Ledger) checkKey(ctx context.Context) error {
+func (s *safe) checkKey(ctx context.Context, db *storage.DB) error {
 	const word = "souk"
 	var sealed []byte
-	err := l.db.Read().QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = 'key'`).Scan(&sealed)
+	err := db.Read().QueryRow(ctx, `SELECT value FROM gw_meta WHERE name = 'key'`).Scan(&sealed)
 	if errors.Is(err, sql.ErrNoRows) {
-		return l.db.Tx(ctx, func(tx *storage.Tx) error {
-			_, err := tx.Exec(ctx, `INSERT INTO gw_meta (name, value) VALUES ('key', ?) ON CONFLICT DO NOTHING`, l.safe.close(word, "key", "check"))
+		return db.Tx(ctx, func(tx *storage.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO gw_meta (name, value) VALUES ('key', ?) ON CONFLICT DO NOTHING`, s.close(word, "key", "check"))
 			return err
 		})
 	}
 	if err != nil {
 		return err
 	}
-	if got, err := l.safe.open(sealed, "key", "check"); err != nil || got != word {
+	if got, err := s.open(sealed, "key", "check"); err != nil || got != word {
 		return ErrWrongKey
 	}
 	return nil

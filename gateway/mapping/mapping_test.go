@@ -15,7 +15,7 @@ import (
 func call(r *control.Route, target, body string, headers ...string) *gate.Call {
 	path, query, _ := strings.Cut(target, "?")
 	c := &gate.Call{Method: []byte("POST"), Target: []byte(target), Path: []byte(path), Query: []byte(query), Host: []byte("api.test:443"),
-		Group: &control.Group{}, Route: r, App: "app_a", Key: "1234", ID: "ID-1", TLS: true, From: netip.MustParseAddr("::ffff:192.0.2.7"),
+		Group: &control.Group{}, Route: r, App: "app_a", Key: "1234", ID: control.RequestID{15: 1}, TLS: true, From: netip.MustParseAddr("::ffff:192.0.2.7"),
 		At: time.Date(2026, 11, 24, 8, 0, 0, 0, time.FixedZone("", 8*3600))}
 	for i := 0; i+1 < len(headers); i += 2 {
 		c.Fields = append(c.Fields, gate.Field{Name: []byte(headers[i]), Value: []byte(headers[i+1])})
@@ -124,7 +124,7 @@ func TestApply(t *testing.T) {
 				{Name: "X-Scheme", In: "header", System: "CaHttpSchema"}, {Name: "X-Proxy", In: "header", System: "CaProxy"},
 				{Name: "X-Stage", In: "header", System: "CaStage"}, {Name: "X-Product", In: "header", System: "CaMarketplaceProduct"}}},
 			target: "/a?key=forged&k%65y=forged&z", headers: []string{"x-app", "forged"},
-			want: "/v2/a?z&key=s%26c&ip=192.0.2.7\nX-App: app_a\nX-Domain: api.test\nX-At: 2026-11-24T00:00:00Z\nX-Key: 1234\nX-Id: ID-1\nX-Api: now" +
+			want: "/v2/a?z&key=s%26c&ip=192.0.2.7\nX-App: app_a\nX-Domain: api.test\nX-At: 2026-11-24T00:00:00Z\nX-Key: 1234\nX-Id: 00000000-0000-0000-0000-000000000001\nX-Api: now" +
 				"\nX-Scheme: https\nX-Proxy: Souk\nX-Stage: RELEASE\nX-Product: prd_a",
 		},
 		// N5: the injection table.

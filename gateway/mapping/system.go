@@ -21,7 +21,7 @@ var systems = map[string]system{
 	"CaRequestHandleTime":  func(c *gate.Call) []byte { return c.At.UTC().AppendFormat(nil, time.RFC3339) },
 	"CaAppId":              func(c *gate.Call) []byte { return []byte(c.App) },
 	"CaAppKey":             func(c *gate.Call) []byte { return []byte(c.Key) },
-	"CaRequestId":          func(c *gate.Call) []byte { return []byte(c.ID) },
+	"CaRequestId":          func(c *gate.Call) []byte { return c.ID.Append(nil) },
 	"CaApiName":            func(c *gate.Call) []byte { return []byte(c.Route.Name) },
 	"CaHttpSchema":         scheme,
 	"CaProxy":              func(*gate.Call) []byte { return []byte(Proxy) },

@@ -200,7 +200,7 @@ func (i Inner) explain(w http.ResponseWriter, r *http.Request) {
 	}
 	if i.Find != nil {
 		if record, ok := i.Find(r.Context(), id); ok {
-			write(w, http.StatusOK, Explain(Refused{Request: record.Request, At: record.At, Route: record.Route, App: record.App,
+			write(w, http.StatusOK, Explain(Refused{Request: record.Request.String(), At: record.At, Route: record.Route, App: record.App,
 				Method: record.Method, Path: record.Path, Status: record.Status, Code: record.Code}))
 			return
 		}

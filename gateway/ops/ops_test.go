@@ -40,7 +40,7 @@ func inner() Inner {
 				}
 		},
 		Find: func(_ context.Context, id string) (control.CallRecord, bool) {
-			return control.CallRecord{Request: id, Status: 200, Route: "rte_1"}, id == "BOOKED"
+			return control.CallRecord{Request: control.RequestID{15: 1}, Status: 200, Route: "rte_1"}, id == "BOOKED"
 		},
 		Purge: func(_ context.Context, r control.RouteID) (int, error) { return len(r), nil },
 	}

@@ -79,7 +79,7 @@ func appendOurs(dst []byte, c *gate.Call) []byte {
 	} else {
 		dst = append(dst, "\r\nX-Forwarded-Proto: http\r\n"+signer.HeaderRequestID+": "...)
 	}
-	dst = append(append(dst, c.ID...), "\r\n"...)
+	dst = append(c.ID.Append(dst), "\r\n"...)
 	if len(c.Trace) > 0 {
 		dst = append(append(append(dst, "traceparent: "...), c.Trace...), "\r\n"...)
 	}

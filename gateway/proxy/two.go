@@ -196,7 +196,7 @@ func twoRequest(c *gate.Call, t *target, length int64) *http.Request {
 	r.Header.Set("X-Forwarded-For", from)
 	r.Header.Set("X-Forwarded-Host", string(c.Host))
 	r.Header.Set("X-Forwarded-Proto", map[bool]string{true: "https", false: "http"}[c.TLS])
-	r.Header.Set("X-Ca-Request-Id", c.ID)
+	r.Header.Set("X-Ca-Request-Id", c.ID.String())
 	for _, f := range c.Fields {
 		if string(f.Value) == "trailers" && wire.Alike(f.Name, []byte("te")) {
 			r.Header.Set("Te", "trailers") // gRPC wants to hear it

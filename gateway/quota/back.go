@@ -66,7 +66,7 @@ func (q *Quota) giveBack(h *handle, credits ...ledger.Credit) {
 func (q *Quota) credit(ctx context.Context) error {
 	all := q.strays.take()
 	from := make([]*handle, len(all)) // nil: a stray
-	for _, h := range q.registered() {
+	for _, h := range q.handles.all() {
 		for _, c := range h.back.take() {
 			all, from = append(all, c), append(from, h)
 		}
@@ -83,14 +83,4 @@ func (q *Quota) credit(ctx context.Context) error {
 		}
 	}
 	return err
-}
-
-func (q *Quota) registered() []*handle {
-	q.mu.RLock()
-	defer q.mu.RUnlock()
-	all := make([]*handle, 0, len(q.handles))
-	for _, h := range q.handles {
-		all = append(all, h)
-	}
-	return all
 }

@@ -2,6 +2,7 @@ package quota_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -94,24 +95,8 @@ func TestKill(t *testing.T) {
 			t.Fatalf("%s was answered %d times", s, times)
 		}
 	}
-	var charged int64
-	rows, err := n.db.Read().Query(t.Context(), `SELECT package || ' ' || serial FROM gw_usage`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	inLedger := map[string]bool{}
-	for rows.Next() {
-		var s string
-		if err := rows.Scan(&s); err != nil {
-			t.Fatal(err)
-		}
-		inLedger[s] = true
-		charged++
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
+	inLedger := n.marked()
+	charged := int64(len(inLedger))
 	for s := range replied {
 		if !inLedger[s] {
 			t.Fatalf("%s was answered and is not in the ledger", s)
@@ -123,6 +108,35 @@ func TestKill(t *testing.T) {
 	}
 	n.sound(charged)
 	t.Logf("%d kills, %d charged, %d answered", kills, charged, len(replied))
+}
+
+// marked are the serials that are charged in the ledger, each as an answer says it.
+func (n *node) marked() map[string]bool {
+	n.t.Helper()
+	rows, err := n.db.Read().Query(context.Background(), `SELECT package, lo, hi, used, charged FROM gw_lease`)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer rows.Close()
+	all := map[string]bool{}
+	for rows.Next() {
+		var pack string
+		var lo, hi, used int64
+		var bits []byte
+		if err := rows.Scan(&pack, &lo, &hi, &used, &bits); err != nil {
+			n.t.Fatal(err)
+		}
+		for serial := lo; serial < hi; serial++ {
+			at := serial - lo
+			if used == hi-lo || at/8 < int64(len(bits)) && bits[at/8]>>(at%8)&1 == 1 {
+				all[fmt.Sprint(pack, " ", serial)] = true
+			}
+		}
+	}
+	if err := rows.Err(); err != nil {
+		n.t.Fatal(err)
+	}
+	return all
 }
 
 // killOne runs a node for a while after its first answer, or after its start, and kills it;

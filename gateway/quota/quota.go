@@ -1,23 +1,20 @@
 // Package quota spends packages: it leases ranges of serials from the ledger and hands
 // units to calls, each once, without asking a database as long as a range lasts.
 //
-// What is counted lives in handles, one for each app and product, in a registry. The cache
-// in front of it only points: whatever it forgets costs a look-up and never a count. A
-// unit that was reserved is settled, through the journal, or voided, and then goes back to
-// the ledger with the next lease.
+// What is counted lives in handles, one for each app and product, in a registry that is read
+// without a lock. A unit that was reserved is settled, through the journal, or voided, and
+// then goes back to the ledger with the next lease. Warm, Settle and Void never wait; only
+// Reserve may ask the ledger.
 package quota
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"hash/maphash"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/dgraph-io/ristretto/v2"
 	"go.uber.org/zap"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -27,12 +24,11 @@ import (
 
 const (
 	leaseFirst  = 16               // units of the first lease of a handle
-	leaseMost   = 10_000           // units of any lease
+	leaseMost   = ledger.LeaseMost // units of any lease
 	leaseFor    = 2 * time.Second  // how long a lease should last at the rate seen
 	refusalKept = time.Second      // how long "there is none" is remembered
 	leaseWait   = 5 * time.Second  // how long a call waits for the ledger
 	idleFor     = 10 * time.Minute // a handle that nobody used so long is forgotten
-	cacheSize   = 1 << 17          // handles that the cache points to
 )
 
 // Ledger is what quota needs of the durable half.
@@ -47,12 +43,16 @@ type Journal interface {
 	Settle(lease int64, r *control.CallRecord) error
 }
 
-// Options make a Quota; all are needed but Now and Log.
+// Options make a Quota. Ledger and Journal are needed.
 type Options struct {
 	Ledger  Ledger
 	Journal Journal
-	Now     func() time.Time
-	Log     *zap.Logger
+	Node    string // whose leases they are; empty: ledger.FirstNode
+	// Flush brings the journal into the ledger. It is called before the node begins if that
+	// could not be done at the start. nil: there is nothing to bring.
+	Flush func(context.Context) error
+	Now   func() time.Time
+	Log   *zap.Logger
 }
 
 // Quota spends for one node. Its methods may be called from many goroutines.
@@ -61,15 +61,16 @@ type Quota struct {
 	journal Journal
 	now     func() time.Time
 	log     *zap.Logger
-	node    ledger.Node
+	flush   func(context.Context) error
+	name    string
 
-	seed  maphash.Seed
-	cache *ristretto.Cache[uint64, *handle]
+	beginning sync.Mutex
+	node      atomic.Pointer[ledger.Node] // nil: the ledger has not been there yet
 
-	mu      sync.RWMutex // guards handles, leases and held
-	handles map[key]*handle
-	leases  map[uint64]*chunk
-	held    map[control.PackageID]*atomic.Int64
+	handles registry
+
+	mu     sync.Mutex // guards leases
+	leases map[uint64]*chunk
 
 	strays returns // of handles that were forgotten
 
@@ -85,6 +86,7 @@ type key struct {
 // handle is all that is known of one app and product.
 type handle struct {
 	key
+	hash  uint64
 	chunk atomic.Pointer[chunk]
 	none  atomic.Pointer[none]
 	turn  atomic.Int64 // grows whenever a remembered refusal may be wrong
@@ -103,11 +105,12 @@ type chunk struct {
 	ledger.Lease
 	handle *handle
 	size   int64
-	spent  atomic.Int64  // serials reserved; more than size once it is empty or closed
-	out    atomic.Int64  // of them, neither settled nor voided
-	closed atomic.Bool   // nothing more will be reserved
-	past   atomic.Bool   // another package goes first again: the next call looks
-	held   *atomic.Int64 // of the package, over all chunks
+	closed atomic.Bool  // nothing more will be reserved
+	past   atomic.Bool  // another package goes first again: the next call looks
+	_      [64]byte     // what is written with each call lies apart from what is only read
+	spent  atomic.Int64 // serials reserved; more than size once it is empty or closed
+	out    atomic.Int64 // of them, neither settled nor voided
+	_      [48]byte
 }
 
 // closedMark is added to spent to end a chunk; no chunk is so large.
@@ -120,21 +123,9 @@ type none struct {
 	until   int64 // milliseconds
 }
 
-// Lock takes a folder for this process alone, until the returned function is called or
-// the process ends.
-func Lock(folder string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(folder, "gateway.lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := lockFile(f); err != nil {
-		_ = f.Close() // the lock's error says why
-		return nil, fmt.Errorf("quota: another gateway runs in %s; stop it, or give this one a folder of its own: %w", folder, err)
-	}
-	return f.Close, nil
-}
-
-// Open begins the node's next incarnation. The journal must have booked its spool before.
+// Open begins the node's next incarnation. The journal must have booked its spool before; if
+// the ledger's database is not there, both happen when it is, and until then there are no
+// units to be had.
 func Open(ctx context.Context, o Options) (*Quota, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -142,51 +133,63 @@ func Open(ctx context.Context, o Options) (*Quota, error) {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	q := &Quota{ledger: o.Ledger, journal: o.Journal, now: o.Now, log: o.Log, seed: maphash.MakeSeed(),
-		handles: map[key]*handle{}, leases: map[uint64]*chunk{}, held: map[control.PackageID]*atomic.Int64{}, stop: make(chan struct{})}
-	var err error
-	if q.node, err = o.Ledger.Begin(ctx, "node"); err != nil {
-		return nil, err
+	if o.Node == "" {
+		o.Node = ledger.FirstNode
 	}
-	q.cache, err = ristretto.NewCache(&ristretto.Config[uint64, *handle]{
-		NumCounters: 10 * cacheSize, MaxCost: cacheSize, BufferItems: 64, IgnoreInternalCost: true,
-	})
-	if err != nil {
+	if o.Flush == nil {
+		o.Flush = func(context.Context) error { return nil }
+	}
+	q := &Quota{ledger: o.Ledger, journal: o.Journal, flush: o.Flush, name: o.Node, now: o.Now, log: o.Log, leases: map[uint64]*chunk{}, stop: make(chan struct{})}
+	q.handles.init()
+	if _, err := q.begin(ctx); err != nil && !errors.Is(err, ledger.ErrGone) {
 		return nil, err
 	}
 	q.done.Go(q.tidy)
 	return q, nil
 }
 
-// Reserve takes one unit for a call, or says with a *gate.Refusal why there is none.
+// begin begins the node's incarnation, once. What is in the spool has to be in the ledger
+// before: the rest of every older lease is given back.
+func (q *Quota) begin(ctx context.Context) (ledger.Node, error) {
+	if n := q.node.Load(); n != nil {
+		return *n, nil
+	}
+	q.beginning.Lock()
+	defer q.beginning.Unlock()
+	if n := q.node.Load(); n != nil {
+		return *n, nil
+	}
+	if err := q.flush(ctx); err != nil {
+		return ledger.Node{}, err
+	}
+	n, err := q.ledger.Begin(ctx, q.name)
+	if err == nil {
+		q.node.Store(&n)
+	}
+	return n, err
+}
+
+// Reserve takes one unit for a call, or says with a *gate.Refusal why there is none. It may
+// wait for the ledger.
 func (q *Quota) Reserve(app control.AppID, product control.ProductID) (gate.Hold, error) {
-	h := q.handle(key{app, product})
+	h := q.handles.find(key{app, product})
 	now := q.now().UnixMilli()
-	if hold, ok := h.take(now); ok {
+	if h == nil {
+		h = q.handles.add(key{app, product})
+	} else if hold, ok := h.take(now); ok {
 		return hold, nil
 	}
 	return q.refill(h, now)
 }
 
-// handle finds a handle: the cache is asked first and may know nothing, the registry has it.
-func (q *Quota) handle(k key) *handle {
-	hash := maphash.String(q.seed, string(k.app)) ^ 31*maphash.String(q.seed, string(k.product))
-	if h, ok := q.cache.Get(hash); ok && h.key == k && !h.dead.Load() {
-		return h
-	}
-	q.mu.RLock()
-	h := q.handles[k]
-	q.mu.RUnlock()
+// Warm is Reserve without waiting for anything: it takes a unit of the range that is open.
+// If there is none, Reserve has to be asked.
+func (q *Quota) Warm(app control.AppID, product control.ProductID) (gate.Hold, bool) {
+	h := q.handles.find(key{app, product})
 	if h == nil {
-		q.mu.Lock()
-		if h = q.handles[k]; h == nil {
-			h = &handle{key: k}
-			q.handles[k] = h
-		}
-		q.mu.Unlock()
+		return gate.Hold{}, false
 	}
-	q.cache.Set(hash, h, 1) // it may be dropped; nothing is read back
-	return h
+	return h.take(q.now().UnixMilli())
 }
 
 // take is the whole of a warm reservation.
@@ -201,8 +204,8 @@ func (h *handle) take(now int64) (gate.Hold, bool) {
 		c.out.Add(-1)
 		return gate.Hold{}, false
 	}
-	c.held.Add(1)
-	return gate.Hold{Grant: c.Grant, Package: c.Package, Serial: c.Lo + n, Lease: uint64(c.ID)}, true
+	return gate.HoldFrom(gate.Hold{Grant: c.Grant, Package: c.Package, Serial: c.Lo + n, Lease: uint64(c.ID),
+		Left: c.Beyond + c.size - n - 1, Until: c.Ends}, c), true
 }
 
 // refill leases the next range; callers of one handle wait for each other.
@@ -245,8 +248,12 @@ var refusals = map[ledger.Verdict]*gate.Refusal{
 func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), leaseWait)
 	defer cancel()
+	node, err := q.begin(ctx)
+	if err != nil {
+		return ledger.NoGrant, err
+	}
 	credits := append(h.back.take(), q.strays.take()...)
-	l, verdict, err := q.ledger.Lease(ctx, q.node, h.app, h.product, h.want(now), credits)
+	l, verdict, err := q.ledger.Lease(ctx, node, h.app, h.product, h.want(now), credits)
 	if err != nil {
 		q.giveBack(h, credits...)
 		return verdict, err
@@ -257,10 +264,6 @@ func (q *Quota) lease(h *handle, now int64) (ledger.Verdict, error) {
 	c := &chunk{Lease: l, handle: h, size: l.Hi - l.Lo}
 	h.since, h.spent = now, 0
 	q.mu.Lock()
-	if c.held = q.held[l.Package]; c.held == nil {
-		c.held = new(atomic.Int64)
-		q.held[l.Package] = c.held
-	}
 	q.leases[uint64(l.ID)] = c
 	q.mu.Unlock()
 	h.chunk.Store(c)
@@ -301,25 +304,32 @@ func (q *Quota) drop(c *chunk) {
 }
 
 // Settle makes a reserved unit a charged one, durably. After an error the unit is back,
-// and the call must not be answered as if it were charged.
+// and the call must not be answered as if it were charged. It does not wait.
 func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
+	c := q.of(&h)
 	if err := q.journal.Settle(int64(h.Lease), r); err != nil {
-		q.Void(h)
+		q.void(c)
 		return err
 	}
-	if c := q.find(h); c != nil {
-		q.end(c)
-	}
+	q.end(c)
 	return nil
 }
 
 // Void gives a reserved unit back; the next lease has it again. Where calls are served from
-// another package by now, the next one looks which goes first.
-func (q *Quota) Void(h gate.Hold) {
-	c := q.find(h)
-	if c == nil {
-		return
+// another package by now, the next one looks which goes first. It does not wait.
+func (q *Quota) Void(h gate.Hold) { q.void(q.of(&h)) }
+
+// of is the chunk that a hold came from. A hold that was made by somebody else is a fault of
+// ours; to go on would lose a unit.
+func (q *Quota) of(h *gate.Hold) *chunk {
+	c, ok := h.From().(*chunk)
+	if !ok {
+		panic(fmt.Sprintf("quota: a hold of the lease %d that was not made here", h.Lease))
 	}
+	return c
+}
+
+func (q *Quota) void(c *chunk) {
 	q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: 1})
 	if open := c.handle.chunk.Load(); open != nil && open.Package != c.Package {
 		open.past.Store(true)
@@ -328,39 +338,25 @@ func (q *Quota) Void(h gate.Hold) {
 	// "None left" is no longer true, neither for the handle nor for one that took its place.
 	c.handle.turn.Add(1)
 	if c.handle.dead.Load() {
-		q.mu.RLock()
-		now := q.handles[c.handle.key]
-		q.mu.RUnlock()
-		if now != nil {
+		if now := q.handles.find(c.handle.key); now != nil {
 			now.turn.Add(1)
 		}
 	}
 }
 
-// find is the chunk that a hold came from.
-func (q *Quota) find(h gate.Hold) *chunk {
-	q.mu.RLock()
-	c := q.leases[h.Lease]
-	q.mu.RUnlock()
-	if c == nil {
-		q.log.DPanic("a unit was settled or voided twice", zap.Uint64("lease", h.Lease), zap.Int64("serial", h.Serial))
-	}
-	return c
-}
-
 // end is the end of one call in flight.
 func (q *Quota) end(c *chunk) {
-	c.held.Add(-1)
-	if c.out.Add(-1) == 0 {
+	switch n := c.out.Add(-1); {
+	case n == 0:
 		q.drop(c)
+	case n < 0:
+		q.log.DPanic("a unit was settled or voided twice", zap.Int64("lease", c.ID))
 	}
 }
 
 // Forget makes the next call of an app to a product ask the ledger: something changed.
 func (q *Quota) Forget(app control.AppID, product control.ProductID) {
-	q.mu.RLock()
-	h := q.handles[key{app, product}]
-	q.mu.RUnlock()
+	h := q.handles.find(key{app, product})
 	if h == nil {
 		return
 	}
@@ -372,13 +368,15 @@ func (q *Quota) Forget(app control.AppID, product control.ProductID) {
 
 // Held is how many units of a package are in flight on this node.
 func (q *Quota) Held(id control.PackageID) int64 {
-	q.mu.RLock()
-	n := q.held[id]
-	q.mu.RUnlock()
-	if n == nil {
-		return 0
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var n int64
+	for _, c := range q.leases {
+		if c.Package == id {
+			n += c.out.Load()
+		}
 	}
-	return n.Load()
+	return n
 }
 
 // tidy forgets handles that nobody uses and credits what lies about.
@@ -397,7 +395,7 @@ func (q *Quota) tidy() {
 
 func (q *Quota) sweep() {
 	old := q.now().Add(-idleFor).UnixMilli()
-	for _, h := range q.registered() {
+	for _, h := range q.handles.all() {
 		if h.used.Load() < old {
 			q.forget(h, old)
 		}
@@ -423,9 +421,7 @@ func (q *Quota) forget(h *handle, old int64) {
 	}
 	q.close(h.chunk.Swap(nil))
 	h.dead.Store(true)
-	q.mu.Lock()
-	delete(q.handles, h.key)
-	q.mu.Unlock()
+	q.handles.drop(h)
 	h.back.close()
 	for _, c := range h.back.take() {
 		q.strays.add(c)
@@ -436,10 +432,8 @@ func (q *Quota) forget(h *handle, old int64) {
 func (q *Quota) Close(ctx context.Context) error {
 	close(q.stop)
 	q.done.Wait()
-	for _, h := range q.registered() {
+	for _, h := range q.handles.all() {
 		q.Forget(h.app, h.product)
 	}
-	err := q.credit(ctx)
-	q.cache.Close()
-	return err
+	return q.credit(ctx)
 }

@@ -52,7 +52,7 @@ func start(t testing.TB, folder string) *node {
 	if n.journal, err = journal.Open(ctx, n.Ledger, folder, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	n.Quota, err = quota.Open(ctx, quota.Options{Ledger: n.Ledger, Journal: n.journal, Now: clock, Log: zap.NewNop()})
+	n.Quota, err = quota.Open(ctx, quota.Options{Ledger: n.Ledger, Journal: n.journal, Flush: n.journal.Flush, Now: clock, Log: zap.NewNop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func (n *node) pack(id control.PackageID, calls int64, from, until time.Time) {
 }
 
 func record(h gate.Hold) *control.CallRecord {
-	return &control.CallRecord{Request: fmt.Sprintf("%s/%d", h.Package, h.Serial), At: noon, App: app, Product: product, Route: "rte_a", Grant: h.Grant,
+	return &control.CallRecord{Request: control.NewRequestID(noon), At: noon, App: app, Product: product, Route: "rte_a", Grant: h.Grant,
 		Package: h.Package, Serial: h.Serial, Method: "GET", Path: "/x", Status: 200, Outcome: control.Charged, Took: time.Millisecond}
 }
 
@@ -366,8 +366,8 @@ func TestWhyThereIsNone(t *testing.T) {
 	n.sound(2)
 }
 
-// Whatever the cache forgets costs a look-up and never a count (metering.md 1.7, X25).
-func TestTheCacheIsEmptiedInALoop(t *testing.T) {
+// Whatever the registry forgets costs a look-up and never a count (metering.md 1.7, X25).
+func TestHandlesAreForgottenInALoop(t *testing.T) {
 	n := open(t)
 	n.grant(true)
 	const granted = 2000
@@ -380,7 +380,8 @@ func TestTheCacheIsEmptiedInALoop(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				n.ClearCache()
+				n.now.Add(time.Hour.Milliseconds()) // nobody has used them for so long
+				n.Sweep()
 			}
 		}
 	})
@@ -431,23 +432,38 @@ func TestRestartGivesBack(t *testing.T) {
 	n.sound(100)
 }
 
-func TestOneProcessAFolder(t *testing.T) {
+// One process has a place; one that takes over has another, and what a killed one left in
+// such a place is found. X20.
+func TestPlaces(t *testing.T) {
 	folder := t.TempDir()
-	unlock, err := quota.Lock(folder)
-	if err != nil {
+	take := func(f func(string) (*quota.Place, error), want string) *quota.Place {
+		t.Helper()
+		p, err := f(folder)
+		if err != nil || p.Node != want {
+			t.Fatalf("took %+v, %v; want %s", p, err, want)
+		}
+		return p
+	}
+	first := take(quota.Take, "node")
+	if _, err := quota.Take(folder); !errors.Is(err, quota.ErrTaken) {
+		t.Errorf("a second process got in: %v", err)
+	}
+	second := take(quota.TakeBeside, "node-2")
+	third := take(quota.TakeBeside, "node-3")
+	if left, err := quota.Left(folder); err != nil || len(left) != 0 {
+		t.Errorf("left are %v, %v", left, err)
+	}
+	if err := errors.Join(first.Release(), third.Release()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := quota.Lock(folder); err == nil {
-		t.Error("a second process got in")
+	if left, err := quota.Left(folder); err != nil || len(left) != 1 || left[0].Node != "node-3" || left[0].Release() != nil {
+		t.Errorf("left are %v, %v", left, err)
 	}
-	if err := unlock(); err != nil {
+	again := take(quota.TakeBeside, "node")
+	if err := errors.Join(again.Release(), second.Release()); err != nil {
 		t.Fatal(err)
 	}
-	again, err := quota.Lock(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = again()
+	_ = take(quota.Take, "node").Release()
 }
 
 func TestAWarmReservationAllocatesNothing(t *testing.T) {
@@ -595,11 +611,11 @@ func TestRecordsAddUpToUsed(t *testing.T) {
 				h, err := n.Reserve(app, product)
 				switch {
 				case err != nil:
-					n.journal.Note(&control.CallRecord{Request: "refused", At: noon, App: app, Product: product, Grant: "grt_a", Serial: -1,
+					n.journal.Note(&control.CallRecord{Request: control.NewRequestID(noon), At: noon, App: app, Product: product, Grant: "grt_a", Serial: -1,
 						Status: 403, Code: "B403MQ", Outcome: control.Refused})
 				case i%3 == 0:
 					n.Void(h)
-					n.journal.Note(&control.CallRecord{Request: "free", At: noon, App: app, Product: product, Grant: h.Grant, Package: h.Package, Serial: -1,
+					n.journal.Note(&control.CallRecord{Request: control.NewRequestID(noon), At: noon, App: app, Product: product, Grant: h.Grant, Package: h.Package, Serial: -1,
 						Status: 502, Outcome: control.Free})
 				default:
 					if err := n.Settle(h, record(h)); err != nil {

@@ -1,15 +1,18 @@
 // Package route finds the route of a call: host to group, header to stage, method and path
 // to route.
 //
-// The table is built whole from a snapshot of the ledger and swapped through one atomic
-// pointer: a call sees one table from its beginning to its end, and to look something up
-// takes no lock. What a route's limits are, and where it leads, is for others.
+// The table is a tree that is never changed. An update makes another one, which shares with
+// the old one all that did not change, and swaps one atomic pointer: a call sees one table
+// from its beginning to its end, and to look something up takes no lock. What a route's
+// limits are, and where it leads, is for others.
 package route
 
 import (
 	"bytes"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -18,10 +21,21 @@ import (
 
 // Table is the gate that writes Group, Route and Params on a call.
 type Table struct {
-	groups atomic.Pointer[map[string]*group]
+	hosts atomic.Pointer[trie[*group]]
+
+	mu     sync.Mutex // one update at a time; guards what follows
+	groups map[control.GroupID]*members
+	routes map[control.RouteID]*control.Route
 }
 
-// group is a domain with a tree of paths for each stage.
+// members are a group and all routes that it has, live or not.
+type members struct {
+	of     *control.Group // nil: only its routes are known yet
+	now    *group         // as calls see it; nil: not at all
+	routes map[control.RouteID]*target
+}
+
+// group is a live group with a tree of paths for each stage.
 type group struct {
 	of     *control.Group
 	stages [3]*node
@@ -29,7 +43,7 @@ type group struct {
 
 // node is a place in the tree of paths; its edges are decoded segments.
 type node struct {
-	static map[string]*node
+	static trie[*node]
 	param  *node
 	leaf   []*target // routes that end here
 	rest   []*target // routes whose last segment takes what is left
@@ -41,6 +55,7 @@ type target struct {
 	prepared any
 	chain    *gate.Chain
 	names    []string // of the parameters, in the order of the path
+	placed   bool     // it stands in its group's tree
 }
 
 // Preparer makes of a route what is to be had with it on every call: what the proxy needs,
@@ -49,72 +64,246 @@ type Preparer func(*control.Group, *control.Route) (any, *gate.Chain)
 
 // Build replaces the table. What is not live is left out: it does not exist for callers.
 func (t *Table) Build(groups []*control.Group, routes []*control.Route, prepare Preparer) {
-	byID := make(map[control.GroupID]*group, len(groups))
-	byHost := make(map[string]*group, len(groups))
-	for _, g := range groups {
-		if !g.Live {
-			continue
-		}
-		made := &group{of: g, stages: [3]*node{{}, {}, {}}}
-		byID[g.ID] = made
-		for _, d := range g.Domains {
-			byHost[strings.ToLower(d)] = made
-		}
-	}
-	for _, r := range routes {
-		g := byID[r.Group]
-		if g == nil || !r.Live {
-			continue
-		}
-		i, ok := stageOf([]byte(r.Stage))
-		if !ok {
-			continue // the control plane lets no such route through
-		}
-		made := &target{route: r}
-		if prepare != nil {
-			made.prepared, made.chain = prepare(g.of, r)
-		}
-		g.stages[i].add(made)
-	}
-	t.groups.Store(&byHost)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.groups, t.routes = nil, nil
+	t.update(trie[*group]{}, groups, routes, prepare)
 }
 
-func (n *node) add(t *target) {
-	path := strings.TrimPrefix(t.route.Path, "/")
+// Update takes groups and routes that are new or changed; all others stay. Each of the
+// routes is prepared anew, and with a group all of its routes. What it costs does not depend
+// on how many others there are.
+func (t *Table) Update(groups []*control.Group, routes []*control.Route, prepare Preparer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var hosts trie[*group]
+	if p := t.hosts.Load(); p != nil {
+		hosts = *p
+	}
+	t.update(hosts, groups, routes, prepare)
+}
+
+func (t *Table) update(hosts trie[*group], groups []*control.Group, routes []*control.Route, prepare Preparer) {
+	if t.groups == nil {
+		t.groups, t.routes = map[control.GroupID]*members{}, map[control.RouteID]*control.Route{}
+	}
+	if prepare == nil {
+		prepare = func(*control.Group, *control.Route) (any, *gate.Chain) { return nil, nil }
+	}
+	before := map[*members]*group{} // as it was, of those that change
+	touch := func(id control.GroupID) *members {
+		m := t.groups[id]
+		if m == nil {
+			m = &members{routes: map[control.RouteID]*target{}}
+			t.groups[id] = m
+		}
+		if _, ok := before[m]; !ok {
+			before[m] = m.now
+			if m.now != nil {
+				next := *m.now
+				m.now = &next
+			}
+		}
+		return m
+	}
+	fresh := map[*members]bool{}
+	for _, g := range groups {
+		m := touch(g.ID)
+		m.of, m.now = g, nil
+		if g.Live {
+			m.now = &group{of: g}
+		}
+		fresh[m] = true
+	}
+	for _, r := range routes {
+		if old := t.routes[r.ID]; old != nil {
+			m := touch(old.Group)
+			if m.now != nil && !fresh[m] {
+				m.now.remove(m.routes[r.ID])
+			}
+			delete(m.routes, r.ID)
+		}
+		t.routes[r.ID] = r
+		m := touch(r.Group)
+		m.routes[r.ID] = &target{route: r}
+		if m.now != nil && !fresh[m] {
+			m.now.add(m.routes[r.ID], prepare)
+		}
+	}
+	for m := range fresh {
+		// By ID, so that of two routes of one place always the same one serves.
+		for _, id := range slices.Sorted(maps.Keys(m.routes)) {
+			made := &target{route: m.routes[id].route}
+			m.routes[id] = made
+			if m.now != nil {
+				m.now.add(made, prepare)
+			}
+		}
+	}
+	hosts = renamed(hosts, before)
+	t.hosts.Store(&hosts)
+}
+
+// renamed is the map of hosts with the groups that changed. A domain may go from one of them
+// to another, so all are taken out first.
+func renamed(hosts trie[*group], before map[*members]*group) trie[*group] {
+	for m, old := range before {
+		if old == nil {
+			continue
+		}
+		for _, d := range old.of.Domains {
+			if m.now == nil || !slices.Contains(m.now.of.Domains, d) {
+				hosts = hosts.without(strings.ToLower(d))
+			}
+		}
+	}
+	for m := range before {
+		if m.now == nil {
+			continue
+		}
+		for _, d := range m.now.of.Domains {
+			hosts = hosts.with(strings.ToLower(d), m.now)
+		}
+	}
+	return hosts
+}
+
+// add puts a route into the tree of its stage, if it is live.
+func (g *group) add(t *target, prepare Preparer) {
+	i, ok := stageOf([]byte(t.route.Stage))
+	if !ok || !t.route.Live {
+		return // the control plane lets no route of another stage through
+	}
+	t.prepared, t.chain = prepare(g.of, t.route)
+	t.names, t.placed = names(t.route.Path), true
+	g.stages[i] = g.stages[i].with(t, strings.TrimPrefix(t.route.Path, "/"))
+}
+
+func (g *group) remove(t *target) {
+	if i, ok := stageOf([]byte(t.route.Stage)); ok && t.placed {
+		g.stages[i] = g.stages[i].without(t, strings.TrimPrefix(t.route.Path, "/"))
+	}
+}
+
+// The kinds of segments of a route's path.
+type kind uint8
+
+const (
+	static kind = iota
+	param       // [name]
+	rest        // [*], at the end
+)
+
+func kindOf(segment string, more bool) kind {
+	switch {
+	case segment == "[*]" && !more:
+		return rest
+	case len(segment) > 2 && segment[0] == '[' && segment[len(segment)-1] == ']':
+		return param
+	}
+	return static
+}
+
+// names are those of a path's parameters.
+func names(path string) (list []string) {
+	path = strings.TrimPrefix(path, "/")
 	for more := true; more; {
 		var segment string
 		segment, path, more = strings.Cut(path, "/")
-		switch {
-		case segment == "[*]" && !more:
-			t.names = append(t.names, "*")
-			n.rest = put(n.rest, t)
-			return
-		case len(segment) > 2 && segment[0] == '[' && segment[len(segment)-1] == ']':
-			t.names = append(t.names, segment[1:len(segment)-1])
-			if n.param == nil {
-				n.param = &node{}
-			}
-			n = n.param
-		default:
-			key := string(appendDecoded(nil, []byte(segment)))
-			if n.static == nil {
-				n.static = make(map[string]*node)
-			}
-			if n.static[key] == nil {
-				n.static[key] = &node{}
-			}
-			n = n.static[key]
+		if kindOf(segment, more) != static {
+			list = append(list, segment[1:len(segment)-1])
 		}
 	}
-	n.leaf = put(n.leaf, t)
+	return list
+}
+
+// with is the tree with a route more; nil is the empty tree.
+func (n *node) with(t *target, path string) *node {
+	made := new(node)
+	if n != nil {
+		*made = *n
+	}
+	segment, left, more := strings.Cut(path, "/")
+	switch kindOf(segment, more) {
+	case rest:
+		made.rest = put(made.rest, t)
+	case param:
+		made.param = made.param.down(t, left, more)
+	default:
+		key := appendDecoded(nil, []byte(segment))
+		next, _ := made.static.get(key)
+		made.static = made.static.with(string(key), next.down(t, left, more))
+	}
+	return made
+}
+
+// down is the tree below a segment with a route more.
+func (n *node) down(t *target, left string, more bool) *node {
+	if more {
+		return n.with(t, left)
+	}
+	made := new(node)
+	if n != nil {
+		*made = *n
+	}
+	made.leaf = put(made.leaf, t)
+	return made
+}
+
+// without is the tree without a route; nil if there is none left.
+func (n *node) without(t *target, path string) *node {
+	if n == nil {
+		return nil
+	}
+	made := *n
+	segment, left, more := strings.Cut(path, "/")
+	switch kindOf(segment, more) {
+	case rest:
+		made.rest = take(made.rest, t)
+	case param:
+		made.param = made.param.up(t, left, more)
+	default:
+		key := appendDecoded(nil, []byte(segment))
+		if next, ok := made.static.get(key); ok {
+			if next = next.up(t, left, more); next == nil {
+				made.static = made.static.without(string(key))
+			} else {
+				made.static = made.static.with(string(key), next)
+			}
+		}
+	}
+	return made.kept()
+}
+
+func (n *node) up(t *target, left string, more bool) *node {
+	if more || n == nil {
+		return n.without(t, left)
+	}
+	made := *n
+	made.leaf = take(made.leaf, t)
+	return made.kept()
+}
+
+// kept is the node, unless there is nothing in it.
+func (n *node) kept() *node {
+	if n.static.empty() && n.param == nil && len(n.leaf) == 0 && len(n.rest) == 0 {
+		return nil
+	}
+	return n
+}
+
+// take is a list without a route.
+func take(list []*target, t *target) []*target {
+	return slices.DeleteFunc(slices.Clone(list), func(have *target) bool { return have == t })
 }
 
 // put keeps routes of a named method before those of any.
 func put(list []*target, t *target) []*target {
+	made := make([]*target, 0, len(list)+1)
 	if t.route.Method == anyMethod {
-		return append(list, t)
+		return append(append(made, list...), t)
 	}
-	return slices.Insert(list, 0, t)
+	return append(append(made, t), list...)
 }
 
 const anyMethod = "ANY"
@@ -170,12 +359,12 @@ func (t *Table) Known(c *gate.Call) error {
 func (t *Table) tree(c *gate.Call) (*group, *node, error) {
 	var room [256]byte
 	host := appendHost(room[:0], c.Host)
-	groups := t.groups.Load()
-	if groups == nil {
+	hosts := t.hosts.Load()
+	if hosts == nil {
 		return nil, nil, gate.Busy
 	}
-	g := (*groups)[string(host)]
-	if g == nil {
+	g, ok := hosts.get(host)
+	if !ok {
 		return nil, nil, gate.Refuse("I404DO", "Invalid Domain `"+string(host)+"`")
 	}
 	i, ok := stageOf(c.Fields.Header(stageHeader))
@@ -224,15 +413,16 @@ type walk struct {
 }
 
 func (w *walk) find(n *node, path []byte) *target {
+	if n == nil {
+		return nil
+	}
 	segment, left, more := path, []byte(nil), false
 	if i := bytes.IndexByte(path, '/'); i >= 0 {
 		segment, left, more = path[:i], path[i+1:], true
 	}
-	if n.static != nil {
-		if next := n.step(segment); next != nil {
-			if t := w.end(next, left, more); t != nil {
-				return t
-			}
+	if next := n.step(segment); next != nil {
+		if t := w.end(next, left, more); t != nil {
+			return t
 		}
 	}
 	if n.param != nil && len(segment) > 0 {
@@ -254,11 +444,15 @@ func (w *walk) find(n *node, path []byte) *target {
 
 // step follows the static edge of a segment. The room is on the stack.
 func (n *node) step(segment []byte) *node {
-	if bytes.IndexByte(segment, '%') < 0 {
-		return n.static[string(segment)]
+	if n.static.empty() {
+		return nil
 	}
-	var room [128]byte
-	return n.static[string(appendDecoded(room[:0], segment))]
+	if bytes.IndexByte(segment, '%') >= 0 {
+		var room [128]byte
+		segment = appendDecoded(room[:0], segment)
+	}
+	next, _ := n.static.get(segment)
+	return next
 }
 
 func (w *walk) push(value []byte) { *w.params = append(*w.params, gate.Param{Value: value}) }

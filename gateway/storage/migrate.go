@@ -42,10 +42,17 @@ func (s step) sum() string {
 	return hex.EncodeToString(h[:8])
 }
 
+// Move is what a step does to the rows that are there and SQL has no words for. It runs in
+// the step's transaction, before the step's own text.
+type Move struct {
+	Step int
+	Run  func(context.Context, *Tx) error
+}
+
 // Migrate runs an owner's steps NNNN_name.sql in order, each once and in a transaction of
 // its own. It refuses a schema that is newer than the steps it is given, and one whose
 // released steps were edited, with a *SchemaError.
-func (db *DB) Migrate(ctx context.Context, owner string, fsys fs.FS) error {
+func (db *DB) Migrate(ctx context.Context, owner string, fsys fs.FS, moves ...Move) error {
 	steps, err := db.steps(fsys)
 	if err != nil {
 		return fmt.Errorf("schema of %s: %w", owner, err)
@@ -64,7 +71,7 @@ func (db *DB) Migrate(ctx context.Context, owner string, fsys fs.FS) error {
 		return err
 	}
 	for _, s := range steps {
-		if err := db.Tx(ctx, func(tx *Tx) error { return apply(ctx, tx, owner, s) }); err != nil {
+		if err := db.Tx(ctx, func(tx *Tx) error { return apply(ctx, tx, owner, s, moves) }); err != nil {
 			return fmt.Errorf("schema of %s, step %04d_%s: %w", owner, s.number, s.name, err)
 		}
 	}
@@ -80,7 +87,7 @@ func (db *DB) Migrate(ctx context.Context, owner string, fsys fs.FS) error {
 	return nil
 }
 
-func apply(ctx context.Context, tx *Tx, owner string, s step) error {
+func apply(ctx context.Context, tx *Tx, owner string, s step, moves []Move) error {
 	var digest string
 	err := tx.QueryRow(ctx, `SELECT digest FROM schema_step WHERE owner = ? AND number = ?`, owner, s.number).Scan(&digest)
 	switch {
@@ -98,6 +105,13 @@ func apply(ctx context.Context, tx *Tx, owner string, s step) error {
 	}
 	if have >= s.number {
 		return fmt.Errorf("step %d is missing though step %d was run", s.number, have)
+	}
+	for _, m := range moves {
+		if m.Step == s.number {
+			if err := m.Run(ctx, tx); err != nil {
+				return err
+			}
+		}
 	}
 	if _, err := tx.Exec(ctx, s.sql); err != nil {
 		return err

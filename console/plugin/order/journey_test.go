@@ -95,7 +95,7 @@ func TestAPurchaseOpensAService(t *testing.T) {
 	if len(usage.Packages) != 3 || usage.Packages[0].Used != 1 || usage.Sum.Total != 21000 || usage.Sum.Used != 1 {
 		t.Errorf("usage %+v", usage)
 	}
-	op.Get("/operator/usage/"+usage.Packages[0].ID).Is(200).Sees("2xx", "R-1")
+	op.Get("/operator/usage/"+usage.Packages[0].ID).Is(200).Sees("2xx", "8000-000000000001")
 	op.Get("/operator/usage.csv").Is(200).Sees("Tide tables", ",1000,1,999,")
 }
 

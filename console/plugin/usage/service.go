@@ -152,7 +152,7 @@ func (p *Plugin) Calls(ctx context.Context, s market.ServiceID, most int) ([]mar
 func calls(records []control.CallRecord) []market.Call {
 	var list []market.Call
 	for _, r := range records {
-		list = append(list, market.Call{Request: r.Request, At: r.At, Method: r.Method, Path: r.Path, Status: r.Status,
+		list = append(list, market.Call{Request: r.Request.String(), At: r.At, Method: r.Method, Path: r.Path, Status: r.Status,
 			Code: r.Code, Outcome: string(r.Outcome), Took: r.Took})
 	}
 	return list

@@ -4,7 +4,9 @@ package controltest
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,6 +21,9 @@ type Plane struct {
 	mu       sync.Mutex
 	groups   map[control.GroupID]control.Group
 	routes   map[control.RouteID]control.Route
+	ups      map[control.UpstreamID]control.Upstream
+	secrets  map[control.SecretID]control.Secret
+	certs    map[control.CertificateID]control.Certificate
 	apps     map[control.AppID]control.Credentials
 	grants   map[control.GrantID]control.Grant
 	packages []*pack
@@ -40,6 +45,7 @@ var _ control.Plane = (*Plane)(nil)
 // New makes an empty gateway with the test's clock.
 func New(now func() time.Time) *Plane {
 	return &Plane{now: now, groups: map[control.GroupID]control.Group{}, routes: map[control.RouteID]control.Route{},
+		ups: map[control.UpstreamID]control.Upstream{}, secrets: map[control.SecretID]control.Secret{}, certs: map[control.CertificateID]control.Certificate{},
 		apps: map[control.AppID]control.Credentials{}, grants: map[control.GrantID]control.Grant{}}
 }
 
@@ -62,7 +68,28 @@ func (p *Plane) Apply(_ context.Context, changes ...control.Change) error {
 		case *control.Group:
 			p.groups[c.ID] = *c
 		case *control.Route:
+			if _, ok := p.ups[c.Via]; c.Via != "" && !ok {
+				return fmt.Errorf("%w: route %s via names the upstream %s, which does not exist", control.ErrInvalid, c.ID, c.Via)
+			}
 			p.routes[c.ID] = *c
+		case *control.Upstream:
+			if len(c.Targets) == 0 {
+				return fmt.Errorf("%w: upstream %s has 0 targets", control.ErrInvalid, c.ID)
+			}
+			if err := p.named(c.TLS); err != nil {
+				return err
+			}
+			p.ups[c.ID] = *c
+		case *control.Secret:
+			if len(c.Value) == 0 {
+				return fmt.Errorf("%w: secret %s value has 0 bytes", control.ErrInvalid, c.ID)
+			}
+			p.secrets[c.ID] = *c
+		case *control.Certificate:
+			if err := p.named(&control.UpstreamTLS{Key: c.Key}); err != nil {
+				return err
+			}
+			p.certs[c.ID] = *c
 		case *control.Grant:
 			p.grants[c.ID] = *c
 		case *control.Package:
@@ -167,7 +194,7 @@ func (p *Plane) Calls(_ context.Context, f control.CallFilter) ([]control.CallRe
 	defer p.mu.Unlock()
 	var list []control.CallRecord
 	for _, r := range slices.Backward(p.calls) {
-		if (f.Grant == "" || r.Grant == f.Grant) && (f.App == "" || r.App == f.App) && len(list) < max(f.Max, 1) {
+		if len(list) < max(f.Max, 1) && f.Match(&r) {
 			list = append(list, r)
 		}
 	}
@@ -182,7 +209,7 @@ func (*Plane) Flush(context.Context) error { return nil }
 func (p *Plane) Call(app control.AppID, product control.ProductID, status int) control.Outcome {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r := control.CallRecord{Request: fmt.Sprintf("R-%d", len(p.calls)+1), At: p.now(), App: app, Product: product, Method: "GET", Path: "/tide/now",
+	r := control.CallRecord{Request: request(len(p.calls) + 1), At: p.now(), App: app, Product: product, Method: "GET", Path: "/tide/now",
 		Status: status, Took: 12 * time.Millisecond, Serial: -1, Outcome: control.Free}
 	var g control.Grant
 	for _, have := range p.grants {
@@ -209,6 +236,46 @@ func (p *Plane) Call(app control.AppID, product control.ProductID, status int) c
 	p.usage = append(p.usage, control.Usage{Minute: p.now().Truncate(time.Minute), Grant: r.Grant, Package: r.Package, App: app, Product: product,
 		Outcome: r.Outcome, Code: code, Calls: 1, Micros: r.Took.Microseconds()})
 	return r.Outcome
+}
+
+// request is the ID of the n-th call; its text ends with the number.
+func request(n int) control.RequestID {
+	id := control.RequestID{6: 0x70, 8: 0x80}
+	binary.BigEndian.PutUint32(id[12:], uint32(n))
+	return id
+}
+
+// named makes sure that a key exists.
+func (p *Plane) named(t *control.UpstreamTLS) error {
+	if t == nil || t.Key == "" {
+		return nil
+	}
+	if _, ok := p.secrets[t.Key]; !ok {
+		return fmt.Errorf("%w: key names the secret %s, which does not exist", control.ErrInvalid, t.Key)
+	}
+	return nil
+}
+
+// Upstreams are those that were applied.
+func (p *Plane) Upstreams() map[control.UpstreamID]control.Upstream {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.ups)
+}
+
+// Certificates are those that were applied.
+func (p *Plane) Certificates() map[control.CertificateID]control.Certificate {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.certs)
+}
+
+// Secret is the value of a secret, which no gateway shows.
+func (p *Plane) Secret(id control.SecretID) (control.Secret, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s, ok := p.secrets[id]
+	return s, ok
 }
 
 // Routes lists what was published and is live, by "METHOD path".

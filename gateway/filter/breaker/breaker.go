@@ -21,11 +21,11 @@ package breaker
 import (
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/filter/setting"
 	"github.com/souk-market/souk/gateway/gate"
 )
@@ -104,10 +104,10 @@ type state struct {
 	mu     sync.Mutex // guards all below
 	row    int        // failures one after the other
 	slots  [slots]slot
-	until  time.Time // when a probe may go
-	probe  string    // the call that is the probe
-	lapses time.Time // when the probe is given up
-	good   int       // probes one after the other
+	until  time.Time         // when a probe may go
+	probe  control.RequestID // the call that is the probe
+	lapses time.Time         // when the probe is given up
+	good   int               // probes one after the other
 }
 
 // slot counts the calls of a piece of time.
@@ -129,10 +129,10 @@ func (f *filter) Send(c *gate.Call) error {
 		return nil
 	case c.At.Before(s.until):
 		return c.Later(isOpen, s.until.Sub(c.At))
-	case s.probe != "" && c.At.Before(s.lapses):
+	case !s.probe.IsZero() && c.At.Before(s.lapses):
 		return c.Later(isTried, time.Second)
 	}
-	s.probe, s.lapses = strings.Clone(c.ID), c.At.Add(f.open)
+	s.probe, s.lapses = c.ID, c.At.Add(f.open)
 	return nil
 }
 
@@ -160,7 +160,7 @@ func (f *filter) End(c *gate.Call) {
 		s := f.state
 		s.mu.Lock()
 		if s.probe == c.ID {
-			s.probe = ""
+			s.probe = control.RequestID{}
 		}
 		s.mu.Unlock()
 	}
@@ -187,7 +187,7 @@ func (f *filter) count(c *gate.Call, bad bool) {
 }
 
 func (f *filter) probed(s *state, at time.Time, bad bool) {
-	s.probe = ""
+	s.probe = control.RequestID{}
 	if bad {
 		s.open(at.Add(f.open))
 		return
@@ -199,7 +199,7 @@ func (f *filter) probed(s *state, at time.Time, bad bool) {
 }
 
 func (s *state) open(until time.Time) {
-	s.until, s.good, s.probe = until, 0, ""
+	s.until, s.good, s.probe = until, 0, control.RequestID{}
 	s.opened.Store(true)
 }
 

@@ -1,7 +1,6 @@
 package breaker
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,7 +26,7 @@ func (h *house) run(chain *gate.Chain, seller filtertest.Answer, want string) *g
 	h.t.Helper()
 	c := h.Call("GET /")
 	h.n++
-	c.ID = fmt.Sprint("call ", h.n)
+	c.ID = control.RequestID{byte(h.n), byte(h.n >> 8)}
 	r := h.Run(chain, c, seller)
 	filtertest.Refused(h.t, r, want)
 	return r
@@ -101,7 +100,7 @@ func TestProbes(t *testing.T) {
 	h.run(chain, fails, "")
 	h.Pass(time.Second)
 	probe := h.Call("GET /")
-	probe.ID = "probe"
+	probe.ID = control.RequestID{15: 1}
 	if err := chain.Send[0].Send(probe); err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +167,7 @@ func TestOneProbeAtOnce(t *testing.T) {
 		wait.Go(func() {
 			for i := range 100 {
 				c := h.Call("GET /")
-				c.ID = fmt.Sprint(w, i)
+				c.ID = control.RequestID{byte(w), byte(i)}
 				if chain.Send[0].Send(c) == nil {
 					passed.Add(1)
 				}

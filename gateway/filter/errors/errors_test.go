@@ -27,7 +27,7 @@ func TestSellersErrors(t *testing.T) {
 		t.Errorf("404 became %+v", c.Answer)
 	}
 	c := run(500)
-	if got, want := string(c.Answer.Body), `{"id":"`+c.ID+`","was":500}`; c.Answer.Status != 502 || got != want || c.Answer.Length != int64(len(want)) || !c.Answer.Whole {
+	if got, want := string(c.Answer.Body), `{"id":"`+c.ID.String()+`","was":500}`; c.Answer.Status != 502 || got != want || c.Answer.Length != int64(len(want)) || !c.Answer.Whole {
 		t.Errorf("500 became %d %s, want %s", c.Answer.Status, got, want)
 	}
 	for name, want := range map[string]string{"Content-Type": "application/json", "ETag": "", "X-Keep": "k"} {

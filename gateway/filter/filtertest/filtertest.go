@@ -101,7 +101,7 @@ func (b *Bench) Call(lines ...string) *gate.Call {
 	method, target, _ := strings.Cut(lines[0], " ")
 	path, query, _ := strings.Cut(target, "?")
 	c := &gate.Call{Method: []byte(method), Host: []byte("api.test"), Target: []byte(target), Path: []byte(path), Query: []byte(query),
-		ID: "11111111-2222-4333-8444-555555555555", At: b.Now(), Group: b.Group, Route: b.Route, App: "app_a", Key: "203753385", Owner: "acc_a",
+		ID: control.RequestID{0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x43, 0x33, 0x84, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55}, At: b.Now(), Group: b.Group, Route: b.Route, App: "app_a", Key: "203753385", Owner: "acc_a",
 		From: netip.MustParseAddr("198.51.100.7"), Peer: netip.MustParseAddr("127.0.0.1")}
 	if rest, ok := strings.CutPrefix(path, "/"); ok {
 		c.Params = []gate.Param{{Name: "*", Value: []byte(rest)}}

@@ -67,7 +67,7 @@ func TestAnswer(t *testing.T) {
 		return c
 	}
 	c := run(200, `{"t":21}`)
-	if got, want := string(c.Answer.Body), `{"data":{"t":21},"id":"`+c.ID+`"}`; got != want || c.Answer.Length != int64(len(want)) || c.Answer.Status != 201 {
+	if got, want := string(c.Answer.Body), `{"data":{"t":21},"id":"`+c.ID.String()+`"}`; got != want || c.Answer.Length != int64(len(want)) || c.Answer.Status != 201 {
 		t.Errorf("the caller gets %d %s, want %s", c.Answer.Status, got, want)
 	}
 	for name, want := range map[string]string{"X-Was": "200 s", "Server": "", "ETag": "", "Content-Type": "application/json"} {

@@ -139,7 +139,7 @@ var (
 // which the proxy writes.
 func (w *work) Header(name []byte) []byte {
 	if wire.Alike(name, nameRequestID) {
-		return []byte(w.call.ID)
+		return w.call.ID.Append(nil)
 	}
 	return w.fields.Header(name)
 }

@@ -236,7 +236,7 @@ var simple = map[string]valueFunc{
 	"app.id":         func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.App...), c.App != "" },
 	"app.key":        func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.Key...), c.Key != "" },
 	"client.ip":      func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return c.From.Unmap().AppendTo(dst), true },
-	"request.id":     func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.ID...), true },
+	"request.id":     func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return c.ID.Append(dst), true },
 	"request.method": func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.Method...), true },
 	"request.host":   func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.Host...), true },
 	"request.path":   func(dst []byte, c *gate.Call, _ *Data) ([]byte, bool) { return append(dst, c.Path...), true },

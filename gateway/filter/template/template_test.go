@@ -13,7 +13,7 @@ import (
 )
 
 func call() *gate.Call {
-	return &gate.Call{Method: []byte("GET"), Host: []byte("api.test"), Path: []byte("/u/a%2Fb"), Query: []byte("q=a%22%0D%0Ab&e"), ID: "ID-1",
+	return &gate.Call{Method: []byte("GET"), Host: []byte("api.test"), Path: []byte("/u/a%2Fb"), Query: []byte("q=a%22%0D%0Ab&e"), ID: control.RequestID{15: 1},
 		App: "app_a", Key: "key", From: netip.MustParseAddr("192.0.2.7"), At: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
 		Group: &control.Group{}, Route: &control.Route{Name: "now"}, Params: []gate.Param{{Name: "id", Value: []byte("a%2Fb")}},
 		Fields: gate.Fields{{Name: []byte("X-Name"), Value: []byte("<n>&'")}, {Name: []byte("Authorization"), Value: []byte("APPCODE 0123456789abcdef")}},
@@ -32,7 +32,7 @@ func TestValues(t *testing.T) {
 		{"", Text, Request, ""},
 		{"${app.id}/${app.key} ${client.ip}", Header, Request, "app_a/key 192.0.2.7"},
 		{"${request.id} ${request.method} ${request.host} ${request.scheme} ${request.path} ${request.time}", Header, Request,
-			"ID-1 GET api.test http /u/a%2Fb 2026-11-24T12:00:00Z"},
+			"00000000-0000-0000-0000-000000000001 GET api.test http /u/a%2Fb 2026-11-24T12:00:00Z"},
 		{"${route.name} ${route.stage}", Header, Request, "now RELEASE"},
 		{"${path.id}", Header, Request, "a/b"},
 		{"[${query.q}]", Header, Request, "[a\"  b]"}, // N5: no line break
