@@ -12,7 +12,8 @@ import (
 // has a whole map. The zero value is empty.
 //
 // A branch has a bit for each of 32 next steps of the key's hash, and only the steps that
-// there are.
+// there are. Where the hash is at its end, a branch has no bits, and its kids are looked at
+// one by one.
 type trie[V any] struct{ root *branch[V] }
 
 type branch[V any] struct {
@@ -20,130 +21,137 @@ type branch[V any] struct {
 	kids []kid[V]
 }
 
-// kid is a leaf, or a branch.
+// kid is a branch, or a key with its value. The value stands in its branch's list and not
+// behind another pointer: among many routes each pointer is a wait for the memory.
 type kid[V any] struct {
-	leaf *leaf[V]
-	sub  *branch[V]
-}
-
-type leaf[V any] struct {
-	hash  uint64
+	sub   *branch[V]
 	key   string
 	value V
-	next  *leaf[V] // another key of the same hash
 }
 
-const step = 5
+const (
+	step     = 5
+	hashBits = 64
+)
 
-// seed is one for all tries: keys are compared, and hashes of keys that callers choose are
-// those of keys that sellers chose.
+// seed is one for all tries: what is looked up is hashed with it, whoever chose it.
 var seed = maphash.MakeSeed()
+
+func hashOf(key string) uint64 { return maphash.String(seed, key) }
 
 func (t trie[V]) empty() bool { return t.root == nil }
 
 // get finds the value of a key.
 func (t trie[V]) get(key []byte) (v V, ok bool) {
-	if t.root == nil {
+	b := t.root
+	if b == nil {
 		return v, false
 	}
-	h := maphash.Bytes(seed, key)
-	b := t.root
-	for at := h; ; at >>= step {
+	for at := maphash.Bytes(seed, key); b.bits != 0; at >>= step {
 		bit := uint32(1) << (at & (1<<step - 1))
 		if b.bits&bit == 0 {
 			return v, false
 		}
 		k := &b.kids[bits.OnesCount32(b.bits&(bit-1))]
-		if k.leaf != nil {
-			for l := k.leaf; l != nil; l = l.next {
-				if l.key == string(key) {
-					return l.value, true
-				}
+		if k.sub == nil {
+			if k.key == string(key) {
+				return k.value, true
 			}
 			return v, false
 		}
 		b = k.sub
 	}
+	for i := range b.kids {
+		if b.kids[i].key == string(key) {
+			return b.kids[i].value, true
+		}
+	}
+	return v, false
 }
 
 // with is the map with a value for the key.
 func (t trie[V]) with(key string, v V) trie[V] {
-	l := &leaf[V]{hash: maphash.String(seed, key), key: key, value: v}
-	return trie[V]{t.root.with(l, 0)}
+	return trie[V]{t.root.with(kid[V]{key: key, value: v}, hashOf(key), 0)}
 }
 
-func (b *branch[V]) with(l *leaf[V], depth uint) *branch[V] {
-	bit := uint32(1) << (l.hash >> depth & (1<<step - 1))
+func (b *branch[V]) with(new kid[V], h uint64, depth uint) *branch[V] {
+	if depth >= hashBits {
+		return b.bucketWith(new)
+	}
+	bit := uint32(1) << (h >> depth & (1<<step - 1))
 	if b == nil {
-		return &branch[V]{bit, []kid[V]{{leaf: l}}}
+		return &branch[V]{bit, []kid[V]{new}}
 	}
 	i := bits.OnesCount32(b.bits & (bit - 1))
 	if b.bits&bit == 0 {
 		kids := make([]kid[V], 0, len(b.kids)+1)
-		kids = append(append(append(kids, b.kids[:i]...), kid[V]{leaf: l}), b.kids[i:]...)
+		kids = append(append(append(kids, b.kids[:i]...), new), b.kids[i:]...)
 		return &branch[V]{b.bits | bit, kids}
 	}
 	made := &branch[V]{b.bits, slices.Clone(b.kids)}
 	switch k := &made.kids[i]; {
 	case k.sub != nil:
-		k.sub = k.sub.with(l, depth+step)
-	case k.leaf.hash == l.hash:
-		l.next = k.leaf.without(l.key)
-		k.leaf = l
+		k.sub = k.sub.with(new, h, depth+step)
+	case k.key == new.key:
+		*k = new
 	default:
-		var sub *branch[V]
-		for old := k.leaf; old != nil; old = old.next {
-			// Leaves of one hash stay together, in one kid.
-			sub = sub.with(&leaf[V]{hash: old.hash, key: old.key, value: old.value}, depth+step)
-		}
-		*k = kid[V]{sub: sub.with(l, depth+step)}
+		sub := (*branch[V])(nil).with(*k, hashOf(k.key), depth+step)
+		*k = kid[V]{sub: sub.with(new, h, depth+step)}
 	}
 	return made
 }
 
-// without is the list without a key.
-func (l *leaf[V]) without(key string) *leaf[V] {
-	switch {
-	case l == nil:
-		return nil
-	case l.key == key:
-		return l.next
+// bucketWith puts keys of one hash beside each other.
+func (b *branch[V]) bucketWith(new kid[V]) *branch[V] {
+	made := new
+	kids := []kid[V]{made}
+	if b != nil {
+		for _, k := range b.kids {
+			if k.key != new.key {
+				kids = append(kids, k)
+			}
+		}
 	}
-	return &leaf[V]{l.hash, l.key, l.value, l.next.without(key)}
+	return &branch[V]{0, kids}
 }
 
 // without is the map without the key.
 func (t trie[V]) without(key string) trie[V] {
-	return trie[V]{t.root.without(maphash.String(seed, key), key, 0)}
+	return trie[V]{t.root.without(key, hashOf(key), 0)}
 }
 
-func (b *branch[V]) without(h uint64, key string, depth uint) *branch[V] {
+func (b *branch[V]) without(key string, h uint64, depth uint) *branch[V] {
 	if b == nil {
 		return nil
 	}
-	bit := uint32(1) << (h >> depth & (1<<step - 1))
-	if b.bits&bit == 0 {
-		return b
-	}
-	i := bits.OnesCount32(b.bits & (bit - 1))
-	k := b.kids[i]
-	if k.leaf != nil {
-		k.leaf = k.leaf.without(key)
-	} else {
-		k.sub = k.sub.without(h, key, depth+step)
-		if k.sub != nil && len(k.sub.kids) == 1 && k.sub.kids[0].leaf != nil {
-			k = k.sub.kids[0] // a branch of one leaf is the leaf
+	i, bit := slices.IndexFunc(b.kids, func(k kid[V]) bool { return k.key == key }), uint32(0)
+	if b.bits != 0 {
+		bit = uint32(1) << (h >> depth & (1<<step - 1))
+		i = -1
+		if b.bits&bit != 0 {
+			i = bits.OnesCount32(b.bits & (bit - 1))
 		}
 	}
-	switch {
-	case k == b.kids[i]:
+	if i < 0 {
 		return b
-	case k.leaf == nil && k.sub == nil && len(b.kids) == 1:
-		return nil
-	case k.leaf == nil && k.sub == nil:
-		return &branch[V]{b.bits &^ bit, slices.Delete(slices.Clone(b.kids), i, i+1)}
 	}
-	made := &branch[V]{b.bits, slices.Clone(b.kids)}
-	made.kids[i] = k
-	return made
+	k := b.kids[i]
+	if k.sub == nil {
+		if k.key != key {
+			return b
+		}
+	} else if k.sub = k.sub.without(key, h, depth+step); k.sub == b.kids[i].sub {
+		return b
+	} else if k.sub != nil {
+		if len(k.sub.kids) == 1 && k.sub.kids[0].sub == nil {
+			k = k.sub.kids[0] // a branch of one key is the key
+		}
+		made := &branch[V]{b.bits, slices.Clone(b.kids)}
+		made.kids[i] = k
+		return made
+	}
+	if len(b.kids) == 1 {
+		return nil
+	}
+	return &branch[V]{b.bits &^ bit, slices.Delete(slices.Clone(b.kids), i, i+1)}
 }

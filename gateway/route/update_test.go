@@ -58,13 +58,21 @@ func TestTrieIsAMap(t *testing.T) {
 		now = now.without(key)
 	}
 	agree(now, nil)
-	// Two keys of one hash.
-	a, b := &leaf[int]{hash: 7, key: "a", value: 1}, &leaf[int]{hash: 7, key: "b", value: 2}
-	both := (*branch[int])(nil).with(a, 0).with(b, 0).with(&leaf[int]{hash: 7 | 1<<40, key: "c", value: 3}, 0)
-	for _, key := range []string{"a", "b"} {
-		if left := both.without(7, key, 0).without(7|1<<40, "c", 0).without(7, "b", 0); (left == nil) != (key == "a") {
-			t.Errorf("without %s there is %+v", key, left)
+	// Keys of one hash stand beside each other.
+	var b *branch[int]
+	for i, key := range []string{"a", "b", "c", "b"} {
+		b = b.with(kid[int]{key: key, value: i}, 7, hashBits)
+	}
+	for key, want := range map[string]int{"a": 0, "b": 3, "c": 2} {
+		if got, ok := (trie[int]{b}).get([]byte(key)); !ok || got != want {
+			t.Errorf("%s is %d, %v; want %d", key, got, ok, want)
 		}
+	}
+	if b = b.without("b", 7, hashBits).without("x", 7, hashBits).without("a", 7, hashBits); len(b.kids) != 1 || b.kids[0].key != "c" {
+		t.Errorf("without two there is %+v", b)
+	}
+	if b = b.without("c", 7, hashBits); b != nil {
+		t.Errorf("without all there is %+v", b)
 	}
 }
 
