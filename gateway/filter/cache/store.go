@@ -60,6 +60,12 @@ func (s *Store) generation(route control.RouteID) uint64 {
 	return s.generations[route] + s.all<<32
 }
 
+// Close ends the store's goroutines. Nobody may use it any more.
+func (s *Store) Close() error {
+	s.items.Close()
+	return nil
+}
+
 // entry is a kept answer, or, with vary, the sign that there are several: which one is
 // found by the values of those headers.
 type entry struct {
@@ -157,6 +163,7 @@ func (e *entry) reply(c *gate.Call, age time.Duration) {
 			}
 		}
 		c.Reply(304, append(fields, extra...), nil)
+		c.Answer.Stated = int64(len(e.body))
 		return
 	}
 	c.Reply(e.status, append(slices.Clone(e.fields), extra...), e.body)
