@@ -265,6 +265,7 @@ func (s *Counters) Len() int {
 
 // check reckons what the counter will be if the call is counted, and whether it may.
 func (a *Ask) check(c counter, now int64) {
+	a.clamped = false
 	if a.per > 0 {
 		a.checkSmooth(c, now)
 		return
