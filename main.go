@@ -7,6 +7,7 @@ import (
 
 	_ "github.com/souk-market/souk/console/standard" // the plug-ins of the standard build
 	"github.com/souk-market/souk/examples/command"
+	_ "github.com/souk-market/souk/gateway/standard" // and its filters
 )
 
 func main() { os.Exit(command.Main()) }

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"io"
 	"runtime"
 	"sync"
 	"time"
@@ -39,16 +40,10 @@ func (s *Server) prepare(g *control.Group, r *control.Route) (any, *gate.Chain) 
 	if p.mapping, err = mapping.Prepare(r); err != nil {
 		p.broken = gate.Refuse("X500AM", "Invalid Api Meta "+err.Error())
 	}
-	asked := map[string]bool{}
-	chain, err := gate.Compile(gate.Env{Group: g, Route: r, Now: s.now, Secret: s.secret, Shared: func(key string, make func() any) any {
-		key = string(r.ID) + " " + key
-		return s.shared.get(key, asked, make)
-	}})
+	chain, err := s.compile(g, r)
 	if err != nil {
 		p.broken = gate.Refuse("X400PM", "Invalid plugin meta "+err.Error())
-		chain = nil
 	}
-	s.shared.hold(chain, asked)
 	p.place = p.way.Place()
 	p.simple = p.place != nil && p.broken == nil && p.mapping == nil && r.Mock == nil && chain == nil
 	return p, chain
@@ -70,8 +65,32 @@ func (s *Server) check(c control.Change) error {
 }
 
 func (s *Server) compiles(g *control.Group, r *control.Route) error {
-	_, err := gate.Compile(gate.Env{Group: g, Route: r, Now: s.now, Secret: s.secret, Shared: func(_ string, make func() any) any { return make() }})
+	_, err := s.compile(g, r)
 	return err
+}
+
+// compile makes the chain of a route. What its filters share lives as long as the chain.
+func (s *Server) compile(g *control.Group, r *control.Route) (*gate.Chain, error) {
+	asked := map[string]bool{}
+	chain, err := gate.Compile(gate.Env{Group: g, Route: r, Now: s.now, Secret: s.secret, Shared: func(key string, make func() any) any {
+		return s.shared.get(key, asked, make)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	s.shared.hold(chain, asked)
+	return chain, nil
+}
+
+// Purge forgets what filters keep of the answers of a route.
+func (s *Server) Purge(route control.RouteID) {
+	s.shared.mu.Lock()
+	defer s.shared.mu.Unlock()
+	for _, v := range s.shared.values {
+		if p, ok := v.value.(interface{ Purge(control.RouteID) }); ok {
+			p.Purge(route)
+		}
+	}
 }
 
 var errNoSecrets = errors.New("gateway: there are no secrets here")
@@ -97,9 +116,10 @@ func (s *shared) get(key string, asked map[string]bool, make func() any) any {
 	defer s.mu.Unlock()
 	v := s.values[key]
 	if v == nil {
-		v = &sharedValue{value: make(), idle: time.Now()}
+		v = &sharedValue{value: make()}
 		s.values[key] = v
 	}
+	v.idle = time.Now() // it is not dropped before it is held
 	asked[key] = true
 	return v.value
 }
@@ -129,6 +149,23 @@ func (s *shared) drop(asked map[string]bool) {
 	for key, v := range s.values {
 		if v.users == 0 && time.Since(v.idle) > sharedFor {
 			delete(s.values, key)
+			v.close()
 		}
+	}
+}
+
+// close lets go of everything, when no call is under way any more.
+func (s *shared) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, v := range s.values {
+		delete(s.values, key)
+		v.close()
+	}
+}
+
+func (v *sharedValue) close() {
+	if c, ok := v.value.(io.Closer); ok {
+		_ = c.Close() // nobody is left to be told
 	}
 }

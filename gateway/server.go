@@ -282,6 +282,9 @@ func (s *Server) drain(ctx context.Context) error {
 	s.stopLoops()
 	s.sweep.close()
 	s.proxy.Close()
+	if err == nil { // otherwise a call may still be under way
+		s.shared.close()
+	}
 	return err
 }
 

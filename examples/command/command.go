@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/souk-market/souk/gateway/gate"
 )
 
 // version is set when a release is built.
@@ -80,7 +82,7 @@ goes before the environment, and that before the file.`,
 	root.AddCommand(serve,
 		serveCommand(role{name: "gateway", short: "Run a gateway alone", gateway: true}),
 		serveCommand(role{name: "console", short: "Run a console alone", console: true}),
-		demoCommand(), sdkCommand(), signCommand(), doctorCommand(), migrateCommand(), versionCommand())
+		demoCommand(), sdkCommand(), signCommand(), doctorCommand(), migrateCommand(), filtersCommand(), versionCommand())
 	return root
 }
 
@@ -89,6 +91,14 @@ func noArgs(cmd *cobra.Command, args []string) error {
 		return usageError{fmt.Errorf("unknown command or argument %q", args[0])}
 	}
 	return nil
+}
+
+func filtersCommand() *cobra.Command {
+	return &cobra.Command{Use: "filters", Short: "List the gateway filters of this build", Args: noArgs, Run: func(cmd *cobra.Command, _ []string) {
+		for _, id := range gate.Filters() {
+			fmt.Fprintln(cmd.OutOrStdout(), id)
+		}
+	}}
 }
 
 func versionCommand() *cobra.Command {

@@ -62,7 +62,8 @@ type Env struct {
 	Secret func(control.SecretID) ([]byte, error)
 	Now    func() time.Time
 	// Shared is a value that outlives this configuration: counters, caches, breakers. It is
-	// made once for a key, and dropped some time after no filter has asked for it.
+	// made once for a key, whichever route asks, so a key says whose value it is; and dropped
+	// some time after no filter has asked for it. If it is an io.Closer it is closed then.
 	Shared func(key string, make func() any) any
 }
 

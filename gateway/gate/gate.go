@@ -71,6 +71,12 @@ type Call struct {
 	Charge Charge
 	// Cached says that the answer came from the gateway's cache.
 	Cached bool
+	// Sought is written by the cache: where it looked, and the headers that the seller would
+	// have got then.
+	Sought struct {
+		Key    [32]byte
+		Fields Fields
+	}
 
 	// MaxBody bounds the body of the request below the route's own limit, if a filter said
 	// so in Arrive; 0: none did.
@@ -152,9 +158,9 @@ func (c *Call) Reset() {
 	if cap(body) > keptBody {
 		body = nil
 	}
-	answer, out, trace := c.Answer.Fields[:0], c.out.Fields[:0], c.Trace[:0]
+	answer, out, trace, sought := c.Answer.Fields[:0], c.out.Fields[:0], c.Trace[:0], c.Sought.Fields[:0]
 	*c = Call{Params: c.Params[:0], Fields: c.Fields[:0], Query: c.Query[:0], Limits: c.Limits[:0], Body: body}
-	c.Answer.Fields, c.out.Fields, c.Trace = answer, out, trace
+	c.Answer.Fields, c.out.Fields, c.Trace, c.Sought.Fields = answer, out, trace, sought
 }
 
 // keptBody is the largest room for a body that a resting call keeps.

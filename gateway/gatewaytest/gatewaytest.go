@@ -20,6 +20,7 @@ import (
 
 	"github.com/souk-market/souk/gateway"
 	"github.com/souk-market/souk/gateway/control"
+	_ "github.com/souk-market/souk/gateway/standard" // stories name filters
 	"github.com/souk-market/souk/gateway/storage"
 	"github.com/souk-market/souk/gateway/storage/sqlite"
 )

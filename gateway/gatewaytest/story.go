@@ -22,6 +22,13 @@ import (
 //	  grant APP PRODUCT [suspended]
 //	  package N calls [for APP] [until D]
 //	  time D passes      restart      app NAME dead      group keeps appcode
+//	  secret ID VALUE    group limit …    group filter …    group test DOMAIN
+//	and of the route before:
+//	  limit NAME by WHOM calls N in D [smooth N] [of SOURCE] [shared]
+//	  filter ID SETTING
+//	  parameter NAME in PLACE [to PLACE] [as NAME] [default TEXT] [required]
+//	  constant NAME in PLACE (is TEXT | system NAME)
+//	  mapped             mock STATUS BODY
 //	call [N times] [signed by NAME [nonce TEXT] [at D] [stage S]] [raw]
 //	  METHOD TARGET
 //	  Name: value
@@ -81,6 +88,8 @@ type story struct {
 	app     string
 	n       int
 	routes  bool
+	last    *control.Route
+	group   control.Group
 	call    *pending
 }
 
@@ -202,7 +211,11 @@ func (s *story) given(w []string) {
 	case "route":
 		s.route(w)
 	case "group":
-		s.h.Apply(&control.Group{ID: "grp_test", Name: "test", Domains: []string{Domain}, Live: true, KeepAppCode: true})
+		s.ofGroup(w[1:])
+	case "secret":
+		s.h.Apply(&control.Secret{ID: control.SecretID(w[1]), Name: w[1], Value: []byte(w[2]), Live: true})
+	case "limit", "filter", "parameter", "constant", "mapped", "mock":
+		s.ofRoute(w)
 	case "time":
 		s.h.Clock.Pass(s.duration(w[1]))
 	case "restart":
@@ -233,7 +246,71 @@ func (s *story) route(w []string) {
 		r.Throttle.Window = s.duration(text)
 	}
 	s.h.Apply(r)
-	s.routes = true
+	s.last, s.routes = r, true
+}
+
+func (s *story) ofGroup(w []string) {
+	s.t.Helper()
+	g := &s.group
+	g.ID, g.Name, g.Live = "grp_test", "test", true
+	if len(g.Domains) == 0 {
+		g.Domains = []string{Domain}
+	}
+	switch w[0] {
+	case "keeps":
+		g.KeepAppCode = true
+	case "limit":
+		g.Limits = append(g.Limits, s.limit(w))
+	case "filter":
+		g.Filters = append(g.Filters, s.filter(w))
+	case "test":
+		g.TestDomain, g.Domains = w[1], append(g.Domains, w[1])
+	default:
+		s.fatal("unknown fact of a group %q", w)
+	}
+	made := *g
+	s.h.Apply(&made)
+}
+
+// ofRoute says something more of the last route.
+func (s *story) ofRoute(w []string) {
+	s.t.Helper()
+	if s.last == nil {
+		s.fatal("%q is said of no route", w)
+	}
+	r := *s.last
+	switch w[0] {
+	case "limit":
+		r.Limits = append(r.Limits[:len(r.Limits):len(r.Limits)], s.limit(w))
+	case "filter":
+		r.Filters = append(r.Filters[:len(r.Filters):len(r.Filters)], s.filter(w))
+	case "parameter":
+		r.Parameters = append(r.Parameters[:len(r.Parameters):len(r.Parameters)], control.Parameter{Name: w[1], In: control.Place(option(w, "in")),
+			To: control.Place(option(w, "to")), ToName: option(w, "as"), Default: option(w, "default"), Required: has(w, "required")})
+	case "constant":
+		r.Constants = append(r.Constants[:len(r.Constants):len(r.Constants)], control.Constant{Name: w[1], In: control.Place(option(w, "in")),
+			Value: option(w, "is"), System: option(w, "system")})
+	case "mapped":
+		r.Mode = control.Mapped
+	case "mock":
+		r.Mock = &control.Mock{Status: s.number(w[1]), Body: strings.Join(w[2:], " ")}
+	}
+	s.h.Apply(&r)
+	s.last = &r
+}
+
+func (s *story) limit(w []string) control.Limit {
+	s.t.Helper()
+	l := control.Limit{Name: w[1], By: control.By(option(w, "by")), Calls: int64(s.number(option(w, "calls"))), Window: s.duration(option(w, "in")),
+		Param: option(w, "of"), Shared: has(w, "shared")}
+	if text := option(w, "smooth"); text != "" {
+		l.Smooth, l.Burst = true, int64(s.number(text))
+	}
+	return l
+}
+
+func (s *story) filter(w []string) control.FilterSetting {
+	return control.FilterSetting{Filter: w[1], With: control.Raw(strings.Join(w[2:], " "))}
 }
 
 // real puts what is meant in place of what stands in the file.

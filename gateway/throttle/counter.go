@@ -31,39 +31,50 @@ type Ask struct {
 	Window int64 // nanoseconds
 	// Smooth limits: what a call takes, and how much may be taken at once.
 	per, most int64
-	// crowd is the counter for those who get none of their own; the zero Key: the limit
-	// counts nobody in particular, and always has its counter.
-	crowd Key
+	// limit is the key of the limit if Key is that of a subject of it. A limit that counts
+	// nobody in particular always has its counter.
+	limit *Key
+	plan  int // which limit of a plan it is
 
 	// What Take writes.
 	Left    int64
 	Wait    int64 // nanoseconds until Calls are there again; refused: until one is
 	Refused bool
-	taken   gate.Taken
 	clamped bool
 	at      uint32 // the place of the counter
 	next    counter
 }
 
-// spread makes the limit a smooth one.
-func (a *Ask) spread(burst int64) {
-	if a.Calls == 0 {
-		return // nothing passes either way
+// crowd is the counter of those subjects of the limit who get none of their own. It is in
+// the same shard, since that is locked: so a limit has as many crowds as there are shards.
+func (a *Ask) crowd() Key {
+	return Key{a.limit[0]&^(shards-1) | a.Key[0]&(shards-1), ^a.limit[1]}
+}
+
+// taken is what Back gives back of a call that was counted.
+func (a *Ask) taken(now int64) gate.Taken {
+	if a.per > 0 {
+		return gate.Taken{Counter: a.Key, At: now, Per: a.per}
 	}
-	a.per = max(1, (a.Window+a.Calls-1)/a.Calls) // rounded up: never faster than it says
-	a.most = math.MaxInt64 / 4
-	if burst < a.most/a.per {
-		a.most = burst * a.per
+	return gate.Taken{Counter: a.Key, At: a.next.begin}
+}
+
+// spread is what a call of a smooth limit takes, and how much may be taken at once.
+func spread(calls, window, burst int64) (per, most int64) {
+	if calls == 0 {
+		return 0, 0 // nothing passes either way
 	}
+	per = max(1, (window+calls-1)/calls) // rounded up: never faster than it says
+	most = math.MaxInt64 / 4
+	if burst < most/per {
+		most = burst * per
+	}
+	return per, most
 }
 
 // of makes the limit count one subject.
-func (a *Ask) of(low, high uint64) {
-	limit := a.Key
-	a.Key = Key{limit[0] ^ low, limit[1] ^ high}
-	// In the same shard, since that is locked: so a limit has as many crowds as there are
-	// shards.
-	a.crowd = Key{limit[0]&^(shards-1) | a.Key[0]&(shards-1), ^limit[1]}
+func (a *Ask) of(limit *Key, low, high uint64) {
+	a.Key, a.limit = Key{limit[0] ^ low, limit[1] ^ high}, limit
 }
 
 // DefaultCounters is how many subjects are counted at once on a node.
@@ -128,7 +139,6 @@ func (s *Counters) Take(now int64, asks []Ask) bool {
 		a := &asks[i]
 		if ok {
 			s.shards[a.Key[0]%shards].put(a)
-			a.taken.Counter = a.Key
 			continue
 		}
 		if !a.Refused {
@@ -151,16 +161,16 @@ func (s *Counters) find(a *Ask, now int64) counter {
 	if a.at, ok = h.index[a.Key]; ok {
 		return h.slab[a.at]
 	}
-	if a.crowd != (Key{}) && h.full(s.most(), now) {
-		a.Key = a.crowd
+	if a.limit != nil && h.full(s.most(), now) {
+		a.Key = a.crowd()
 		s.crowded.Add(1)
 		if a.at, ok = h.index[a.Key]; ok {
 			return h.slab[a.at]
 		}
 	}
 	a.at = nowhere
-	if a.crowd != (Key{}) {
-		if at, ok := h.index[a.crowd]; ok { // it may have been counted there: it begins no better off
+	if a.limit != nil {
+		if at, ok := h.index[a.crowd()]; ok { // it may have been counted there: it begins no better off
 			return h.slab[at]
 		}
 	}
@@ -255,6 +265,7 @@ func (s *Counters) Len() int {
 
 // check reckons what the counter will be if the call is counted, and whether it may.
 func (a *Ask) check(c counter, now int64) {
+	a.clamped = false
 	if a.per > 0 {
 		a.checkSmooth(c, now)
 		return
@@ -276,7 +287,7 @@ func (a *Ask) check(c counter, now int64) {
 	a.Refused = next.calls >= a.Calls
 	next.calls++
 	a.Left = max(0, a.Calls-next.calls)
-	a.next, a.taken = next, gate.Taken{At: next.begin}
+	a.next = next
 }
 
 // checkSmooth is GCRA.
@@ -302,7 +313,7 @@ func (a *Ask) checkSmooth(c counter, now int64) {
 		a.Wait = over
 	}
 	a.Left = max(0, -over/a.per)
-	a.next, a.taken = counter{until: next, per: a.per}, gate.Taken{At: now, Per: a.per}
+	a.next = counter{until: next, per: a.per}
 }
 
 func floorMod(a, b int64) int64 {

@@ -165,10 +165,7 @@ func TestAllOrNoneAtOnce(t *testing.T) {
 			var asks [4]Ask
 			for i := range plan.limits {
 				l := &plan.limits[i]
-				asks[i] = Ask{Key: l.key, Calls: l.calls, Window: l.window}
-				if l.smooth {
-					asks[i].spread(l.burst)
-				}
+				asks[i] = Ask{Key: l.key, Calls: l.calls, Window: l.window, per: l.per, most: l.most}
 				if err := l.subject(c, &asks[i]); err != nil {
 					t.Fatal(err)
 				}

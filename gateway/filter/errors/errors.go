@@ -179,7 +179,8 @@ func (r *rule) apply(c *gate.Call) {
 			c.Answer.Drop(name)
 		}
 		body := r.body.Append(nil, c, template.Data{})
-		c.Answer.Body, c.Answer.Whole, c.Answer.Length = body, true, int64(len(body))
+		c.Answer.Body, c.Answer.Whole = body, true
+		c.Answer.Length, c.Answer.Stated = int64(len(body)), int64(len(body))
 		if len(r.mediaType) > 0 {
 			c.Answer.Add(nameContentType, r.mediaType)
 		}

@@ -396,8 +396,12 @@ func (a *answer) Whole(c *gate.Call) error {
 		if len(a.mediaType) > 0 {
 			c.Answer.Set(nameContentType, a.mediaType)
 		}
+		c.Answer.Stated = int64(len(body))
 	} else {
 		body = c.Answer.Body
+		if a.body != nil {
+			c.Answer.Stated = -1 // to a HEAD: nobody knows how long it would be
+		}
 	}
 	a.head(c, data)
 	c.Answer.Body, c.Answer.Length = body, int64(len(body))
