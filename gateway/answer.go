@@ -151,6 +151,18 @@ func (t *turn) finish(took time.Duration) {
 			word = wordYes
 		}
 		a.Add(nameCharged, word)
+		left := c.Hold.Left
+		if !t.charged {
+			left++ // the call's own unit is there again
+		}
+		from := len(room)
+		room = strconv.AppendInt(room, left, 10)
+		add(nameRemaining, from)
+		if c.Hold.Until != 0 {
+			from = len(room)
+			room = time.UnixMilli(c.Hold.Until).UTC().AppendFormat(room, time.RFC3339)
+			add(nameExpires, from)
+		}
 	}
 	if len(c.Limits) > 0 {
 		from := len(room)

@@ -125,6 +125,7 @@ type turn struct {
 	asked    bool          // the seller got bytes of the call
 	settled  bool          // the outcome is written down
 	charged  bool
+	undone   bool // it was charged, and is no longer
 	broke    bool // the answer broke off at the seller's
 	refused  bool
 	ended    bool   // it is written down
@@ -280,9 +281,12 @@ func (t *turn) takeBack() {
 	if !t.charged {
 		return
 	}
-	t.charged = false
-	t.c.Record.Outcome = control.Free
-	t.s.quota.Reverse(t.c.Hold, &t.c.Record)
+	t.charged, t.undone = false, true
+	r := &t.c.Record
+	r.Outcome, r.Code = control.Free, gate.AnswerBroken.Code
+	if err := t.s.quota.Reverse(t.c.Hold, r); err != nil {
+		t.s.log.Error("take a charge back", zap.Stringer("request", r.Request), zap.Error(err))
+	}
 }
 
 // refuse makes an error the answer. A unit that was reserved and not settled goes back, and
@@ -409,7 +413,7 @@ func (t *turn) end() {
 	if c.Route != nil {
 		// A charged call was written down when it was settled. One that nobody can be named
 		// for is counted only: strangers could fill the ledger otherwise.
-		if c.App != "" && !t.charged {
+		if c.App != "" && !t.charged && !t.undone {
 			s.journal.Note(record)
 		}
 	}

@@ -23,7 +23,6 @@ import (
 
 	"github.com/souk-market/souk/gateway/auth"
 	"github.com/souk-market/souk/gateway/control"
-	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/journal"
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/ops"
@@ -168,7 +167,7 @@ func open(ctx context.Context, o Options, p *quota.Place) (*Server, error) {
 	}
 	l.Spend(q.Held, j.Flush)
 	l.OnGrant(q.Forget)
-	s = assemble(o, accounts{l}, spender{q}, j)
+	s = assemble(o, accounts{l}, q, j)
 	s.plane, s.present, s.upstream, s.secret = l, l.Snapshot, l.Upstream, l.Secret
 	s.checks = []check{
 		{errNoLedger, l.Writable},
@@ -238,11 +237,6 @@ func (a accounts) ByCode(code []byte) (auth.App, bool, error) {
 	app, ok := a.Ledger.ByCode(code)
 	return auth.App(app), ok, nil
 }
-
-// spender is quota with the way back for answers that broke off.
-type spender struct{ *quota.Quota }
-
-func (spender) Reverse(gate.Hold, *control.CallRecord) {}
 
 // Plane is the gateway as the console sees it.
 func (s *Server) Plane() control.Plane { return s.plane }

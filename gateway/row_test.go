@@ -67,9 +67,10 @@ func (d *desk) Void(gate.Hold) {
 	d.left.Add(1)
 }
 
-func (d *desk) Reverse(gate.Hold, *control.CallRecord) {
+func (d *desk) Reverse(gate.Hold, *control.CallRecord) error {
 	d.settled.Add(-1)
 	d.left.Add(1)
+	return nil
 }
 
 func (d *desk) Note(*control.CallRecord) {}

@@ -55,7 +55,7 @@ func warmed(t testing.TB) *warm {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &warm{Server: assemble(Options{Now: now}, accounts{l}, spender{q}, j)}
+	w := &warm{Server: assemble(Options{Now: now}, accounts{l}, q, j)}
 	t.Cleanup(func() {
 		ctx := context.Background() // the test's own has ended
 		w.proxy.Close()

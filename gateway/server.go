@@ -34,7 +34,7 @@ type quotas interface {
 	Settle(gate.Hold, *control.CallRecord) error
 	Void(gate.Hold)
 	// Reverse undoes a Settle, by a second record.
-	Reverse(gate.Hold, *control.CallRecord)
+	Reverse(gate.Hold, *control.CallRecord) error
 }
 
 // notes keeps a record of calls that cost nothing; those that do are kept by Settle.

@@ -95,8 +95,10 @@ func (l *Ledger) Spooled(ctx context.Context) (Place, error) { return l.Spool(Fi
 
 // The statements of a booking, which are kept prepared.
 const (
-	leaseByID   = `SELECT package, lo, hi, used, charged FROM gw_lease WHERE id = ?`
+	leaseByID   = `SELECT package, lo, hi, used, charged, undone, back FROM gw_lease WHERE id = ?`
 	leaseMarks  = `UPDATE gw_lease SET remaining = remaining - ?, used = ?, charged = ? WHERE id = ?`
+	leaseUndone = `UPDATE gw_lease SET undone = ?, back = ? WHERE id = ?`
+	packageBack = `UPDATE gw_package SET charged = charged - ?, credited = credited + ? WHERE id = ?`
 	packageSums = `UPDATE gw_package SET charged = charged + ?, last = MAX(last, ?) WHERE id = ?`
 	deltaRow    = `INSERT INTO gw_delta (minute, grant_id, package, app, product, route, outcome, code, calls, micros)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -105,7 +107,7 @@ const (
 	spoolMark = `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 )
 
-var keptStatements = []string{leaseByID, leaseMarks, packageSums, deltaRow, blockRow, blockList, spoolMark,
+var keptStatements = []string{leaseByID, leaseMarks, leaseUndone, packageBack, packageSums, deltaRow, blockRow, blockList, spoolMark,
 	leaseCredit, packageCredit, leaseGranted, leaseFrom, leaseOut, leaseRow}
 
 func book(ctx context.Context, tx *storage.Tx, entries []Entry) error {
@@ -134,13 +136,17 @@ type leaseBooks struct {
 	id    int64
 	pack  control.PackageID
 	fresh int64 // of the batch
+
+	undone spent // of the charged ones, those that were taken back
+	backs  int64 // of the batch
 }
 
-// bookCharged marks the serials of charged calls, and leaves out entries whose serial was
-// marked before.
+// bookCharged marks the serials of charged calls and of those that are taken back, and
+// leaves out entries whose serial was marked before.
 func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry, error) {
 	type sum struct {
 		units int64
+		backs int64
 		last  int64
 	}
 	leases, packages := map[int64]*leaseBooks{}, map[control.PackageID]*sum{}
@@ -150,7 +156,7 @@ func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry,
 	for i := range entries {
 		e := &entries[i]
 		is := true
-		if e.Outcome == control.Charged {
+		if e.Outcome == control.Charged || e.takesBack() {
 			if lease == nil || lease.id != e.Lease {
 				var err error
 				if lease, err = openBooks(ctx, tx, leases, e.Lease); err != nil {
@@ -164,11 +170,18 @@ func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry,
 			if e.Package != lease.pack {
 				return nil, fmt.Errorf("ledger: serial %d of %s: the lease %d is of %s", e.Serial, e.Package, e.Lease, lease.pack)
 			}
+			marks := &lease.spent
+			if e.takesBack() {
+				marks = &lease.undone
+			}
 			var err error
-			if is, err = lease.charge(e.Serial); err != nil {
+			if is, err = marks.charge(e.Serial); err != nil {
 				return nil, fmt.Errorf("ledger: lease %d of %s: %w", e.Lease, e.Package, err)
 			}
-			if is {
+			if is && e.takesBack() {
+				lease.backs++
+				pack.backs++
+			} else if is {
 				lease.fresh++
 				pack.units++
 				pack.last = max(pack.last, e.At.UnixMilli())
@@ -182,20 +195,27 @@ func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry,
 		}
 	}
 	for id, b := range leases {
-		if b.fresh == 0 {
-			continue
+		if b.fresh > 0 {
+			if _, err := tx.Exec(ctx, leaseMarks, b.fresh, b.used, b.bits, id); err != nil {
+				return nil, fmt.Errorf("lease %d: %w", id, err)
+			}
 		}
-		_, err := tx.Exec(ctx, leaseMarks, b.fresh, b.used, b.bits, id)
-		if err != nil {
-			return nil, fmt.Errorf("lease %d: %w", id, err)
+		if b.backs > 0 {
+			if _, err := tx.Exec(ctx, leaseUndone, b.undone.used, b.undone.bits, id); err != nil {
+				return nil, fmt.Errorf("lease %d: %w", id, err)
+			}
 		}
 	}
 	for id, s := range packages {
-		if s.units == 0 {
-			continue
+		if s.units > 0 {
+			if _, err := tx.Exec(ctx, packageSums, s.units, s.last, id); err != nil {
+				return nil, fmt.Errorf("package %s: %w", id, err)
+			}
 		}
-		if _, err := tx.Exec(ctx, packageSums, s.units, s.last, id); err != nil {
-			return nil, fmt.Errorf("package %s: %w", id, err)
+		if s.backs > 0 {
+			if _, err := tx.Exec(ctx, packageBack, s.backs, s.backs, id); err != nil {
+				return nil, fmt.Errorf("package %s: %w", id, err)
+			}
 		}
 	}
 	return fresh, nil
@@ -206,10 +226,11 @@ func openBooks(ctx context.Context, tx *storage.Tx, known map[int64]*leaseBooks,
 		return b, nil
 	}
 	b := &leaseBooks{id: id}
-	err := tx.QueryRow(ctx, leaseByID, id).Scan(&b.pack, &b.lo, &b.hi, &b.used, &b.bits)
+	err := tx.QueryRow(ctx, leaseByID, id).Scan(&b.pack, &b.lo, &b.hi, &b.used, &b.bits, &b.undone.used, &b.undone.bits)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, fmt.Errorf("%w %d", ErrNoLease, id)
 	}
+	b.undone.lo, b.undone.hi = b.lo, b.hi
 	known[id] = b
 	return b, err
 }
@@ -229,6 +250,18 @@ func bookDeltas(ctx context.Context, tx *storage.Tx, entries []Entry) error {
 	var s *sum
 	for i := range entries {
 		e := &entries[i]
+		if e.takesBack() {
+			// What was told as charged is told back, so that whoever adds up has the truth.
+			told := *e
+			told.Outcome, told.Code = control.Charged, ""
+			key := usageOf(&told)
+			if sums[key] == nil {
+				sums[key] = new(sum)
+				order = append(order, key)
+			}
+			sums[key].calls--
+			sums[key].micros -= e.Took.Microseconds()
+		}
 		n := near{e.shape, e.At.UnixMilli() / time.Minute.Milliseconds(), e.Status / 100}
 		if s == nil || n != last || n.shape == nil {
 			if s = byShape[n]; s == nil || n.shape == nil {

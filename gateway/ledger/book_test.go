@@ -92,3 +92,54 @@ func TestAuditFinds(t *testing.T) {
 		})
 	}
 }
+
+// A charge that is taken back credits the unit, once however often it is booked; what the
+// console adds up is the truth, and both records stay. metering.md 1.6.
+func TestChargeTakenBack(t *testing.T) {
+	l, n, lease := stocked(t)
+	charge := entry("pkg_a", 3, lease.ID, control.Charged, noon)
+	back := charge
+	back.Outcome, back.Code = control.Free, "N502RE"
+	for range 2 {
+		if err := l.Book(t.Context(), []Entry{charge, back, entry("pkg_a", 4, lease.ID, control.Charged, noon)}, nil); err != nil {
+			t.Fatal(err)
+		}
+		sound(t, l)
+	}
+	balances, err := l.Balances(t.Context(), "grt_a")
+	if err != nil || len(balances) != 1 || balances[0].Used != 1 || balances[0].Remaining != 99 {
+		t.Errorf("%+v, %v", balances, err)
+	}
+	rows, _, err := l.Usage(t.Context(), 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := map[control.Outcome]int64{}
+	for _, u := range rows {
+		sums[u.Outcome] += u.Calls
+	}
+	if sums[control.Charged] != 1 || sums[control.Free] != 1 {
+		t.Errorf("told: %v", sums)
+	}
+	if calls, err := l.Calls(t.Context(), control.CallFilter{Request: charge.Request}); err != nil || len(calls) != 2 {
+		t.Errorf("%d records of the call, %v; want the charge and what undid it", len(calls), err)
+	}
+	// All of what was granted can still be used.
+	left := int64(100 - 10)
+	for left > 0 {
+		next, verdict, err := l.Lease(t.Context(), n, "app_a", "prd_a", 100, nil)
+		if err != nil || verdict != Leased {
+			t.Fatalf("%d left: %d, %v", left, verdict, err)
+		}
+		if left -= next.Hi - next.Lo; next.Hi > 101 {
+			t.Errorf("serial %d went out", next.Hi-1)
+		}
+	}
+	if _, verdict, err := l.Lease(t.Context(), n, "app_a", "prd_a", 1, nil); err != nil || verdict != Leased {
+		t.Errorf("the unit that came back is not there: %d, %v", verdict, err)
+	}
+	if _, verdict, err := l.Lease(t.Context(), n, "app_a", "prd_a", 1, nil); err != nil || verdict != UsedUp {
+		t.Errorf("more than was granted: %d, %v", verdict, err)
+	}
+	sound(t, l)
+}

@@ -17,6 +17,12 @@ type Entry struct {
 	shape *shape // nil: not looked for yet
 }
 
+// takesBack reports whether the entry undoes the charge of its serial: it costs nothing, and
+// yet names a serial of a lease.
+func (e *Entry) takesBack() bool {
+	return e.Outcome == control.Free && e.Lease != 0 && e.Serial >= 0
+}
+
 // shape is all that is the same in most of a buyer's calls: everything but when it was, how
 // long it took, and the numbers.
 type shape struct {

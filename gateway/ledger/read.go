@@ -113,9 +113,9 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 
 func auditPackages(ctx context.Context, q storage.Queryer) ([]Fault, error) {
 	rows, err := q.Query(ctx, `SELECT p.id, p.granted, p.next, p.credited, p.charged,
-			COALESCE(l.units, 0), COALESCE(l.used, 0), COALESCE(d.calls, 0)
+			COALESCE(l.units, 0), COALESCE(l.used, 0) - COALESCE(l.undone, 0), COALESCE(d.calls, 0)
 		FROM gw_package p
-		LEFT JOIN (SELECT package, SUM(remaining) AS units, SUM(used) AS used FROM gw_lease GROUP BY package) l ON l.package = p.id
+		LEFT JOIN (SELECT package, SUM(remaining) AS units, SUM(used) AS used, SUM(undone) AS undone FROM gw_lease GROUP BY package) l ON l.package = p.id
 		LEFT JOIN (SELECT package, SUM(calls) AS calls FROM gw_delta WHERE outcome = 'charged' GROUP BY package) d ON d.package = p.id
 		ORDER BY p.id`)
 	if err != nil {
@@ -143,7 +143,7 @@ func auditPackages(ctx context.Context, q storage.Queryer) ([]Fault, error) {
 }
 
 func auditLeases(ctx context.Context, q storage.Queryer) ([]Fault, error) {
-	rows, err := q.Query(ctx, `SELECT l.id, l.package, l.lo, l.hi, l.remaining, l.used, l.charged, p.id IS NOT NULL AND l.hi <= p.next
+	rows, err := q.Query(ctx, `SELECT l.id, l.package, l.lo, l.hi, l.remaining, l.used, l.charged, l.undone, l.back, p.id IS NOT NULL AND l.hi <= p.next
 		FROM gw_lease l LEFT JOIN gw_package p ON p.id = l.package ORDER BY l.id`)
 	if err != nil {
 		return nil, err
@@ -151,16 +151,21 @@ func auditLeases(ctx context.Context, q storage.Queryer) ([]Fault, error) {
 	defer rows.Close()
 	var faults []Fault
 	for rows.Next() {
-		var s spent
+		var s, undone spent
 		var f Fault
 		var id, remaining int64
 		var within bool
-		if err := rows.Scan(&id, &f.Package, &s.lo, &s.hi, &remaining, &s.used, &s.bits, &within); err != nil {
+		if err := rows.Scan(&id, &f.Package, &s.lo, &s.hi, &remaining, &s.used, &s.bits, &undone.used, &undone.bits, &within); err != nil {
 			return nil, err
 		}
+		undone.lo, undone.hi = s.lo, s.hi
 		text := s.check()
 		switch {
 		case text != "":
+		case undone.check() != "":
+			text = "of those taken back, " + undone.check()
+		case undone.used > s.used:
+			text = fmt.Sprintf("%d were taken back of %d charged", undone.used, s.used)
 		case s.used+remaining > s.hi-s.lo:
 			text = fmt.Sprintf("%d charged and %d left are more than its range", s.used, remaining)
 		case !within:

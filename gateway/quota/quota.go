@@ -315,6 +315,19 @@ func (q *Quota) Settle(h gate.Hold, r *control.CallRecord) error {
 	return nil
 }
 
+// Reverse undoes a Settle, by a second record that credits the unit; the first one stays.
+// The unit is there again when that was booked, a moment later.
+func (q *Quota) Reverse(h gate.Hold, r *control.CallRecord) error {
+	c := q.of(&h)
+	back := *r
+	back.Outcome, back.Serial = control.Free, h.Serial
+	if err := q.journal.Settle(int64(h.Lease), &back); err != nil {
+		return err
+	}
+	c.handle.turn.Add(1)
+	return nil
+}
+
 // Void gives a reserved unit back; the next lease has it again. Where calls are served from
 // another package by now, the next one looks which goes first. It does not wait.
 func (q *Quota) Void(h gate.Hold) { q.void(q.of(&h)) }
