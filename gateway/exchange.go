@@ -347,6 +347,22 @@ func (t *turn) pour() bool {
 	var left atomic.Bool
 	watching := false
 	for {
+		if !t.stream.Buffered() {
+			// More is to come, and may take its time.
+			if t.to.flush() != nil {
+				t.to.abort()
+				return false
+			}
+			t.stream.HeadSent()
+			if !watching {
+				watching = true
+				stop := t.to.watch(func() {
+					left.Store(true)
+					t.stream.Abort()
+				})
+				defer stop()
+			}
+		}
 		piece, err := t.stream.Next()
 		switch {
 		case errors.Is(err, io.EOF):
@@ -359,21 +375,7 @@ func (t *turn) pour() bool {
 			t.to.abort()
 			return false
 		}
-		err = t.to.write(piece)
-		if err == nil && !t.stream.Buffered() {
-			// More is to come, and may take its time.
-			err = t.to.flush()
-			t.stream.HeadSent()
-			if !watching && err == nil {
-				watching = true
-				stop := t.to.watch(func() {
-					left.Store(true)
-					t.stream.Abort()
-				})
-				defer stop()
-			}
-		}
-		if err != nil {
+		if t.to.write(piece) != nil {
 			t.to.abort()
 			return false
 		}

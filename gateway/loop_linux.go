@@ -628,7 +628,7 @@ func (l *loop) onLink(k *link, events uint32) {
 			code = int(syscall.EIO)
 		}
 		if code != 0 {
-			l.failed(k, proxy.ConnectFailed(syscall.Errno(code)))
+			l.retreat(k)
 			return
 		}
 		if events&syscall.EPOLLOUT == 0 {
@@ -856,6 +856,17 @@ func (l *loop) answer(v *visit, err error) {
 		return
 	}
 	l.finished(v)
+}
+
+// retreat gives a call whose connection cannot be made to a goroutine, which tries the other
+// addresses of the name, and says what is wrong with them.
+func (l *loop) retreat(k *link) {
+	v := k.visit
+	k.visit, v.link = nil, nil
+	k.place.Done()
+	l.drop(k)
+	v.t.c.Tries, v.t.asked = 0, false
+	l.hand(v, v.t, false)
 }
 
 // closedBy is the end of a seller's connection during a call.

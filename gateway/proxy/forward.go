@@ -35,9 +35,11 @@ type Stream struct {
 	pump *pump // the request's body, if it is still going out
 	two  *twoStream
 
-	out   []byte // room for heads
-	ended bool   // the answer came to its end
-	keep  bool   // and its connection can serve again
+	out    []byte // room for heads
+	held   []byte // content that Buffered has found, for Next
+	faulty bool   // what came is no proper body
+	ended  bool   // the answer came to its end
+	keep   bool   // and its connection can serve again
 }
 
 var streams = sync.Pool{New: func() any { return new(Stream) }}
@@ -347,21 +349,17 @@ func (s *Stream) Next() ([]byte, error) {
 		return s.two.next(s.idle)
 	}
 	conn := s.conn
-	for !s.ended {
-		if conn.r < conn.w {
-			skip, size, err := s.body.Next(conn.in[conn.r:conn.w])
-			if err != nil {
+	for {
+		if s.Buffered() {
+			piece := s.held
+			s.held = nil
+			switch {
+			case len(piece) > 0:
+				return piece, nil
+			case s.faulty:
 				return nil, gate.AnswerBroken
 			}
-			from := conn.r + skip
-			conn.r = from + size
-			if s.body.Done() {
-				s.end()
-			}
-			if size > 0 {
-				return conn.in[from : from+size], nil
-			}
-			continue
+			return nil, io.EOF
 		}
 		if err := conn.SetReadDeadline(time.Now().Add(s.idle)); err != nil {
 			return nil, gate.AnswerBroken
@@ -369,7 +367,7 @@ func (s *Stream) Next() ([]byte, error) {
 		if err := conn.fill(); err != nil {
 			if errors.Is(err, io.EOF) && s.body.Open() {
 				s.end()
-				break
+				return nil, io.EOF
 			}
 			if isTimeout(err) {
 				return nil, gate.UpstreamTimeout
@@ -377,17 +375,33 @@ func (s *Stream) Next() ([]byte, error) {
 			return nil, gate.AnswerBroken
 		}
 	}
-	return nil, io.EOF
 }
 
 // Buffered reports whether Next has something to say without waiting.
 func (s *Stream) Buffered() bool {
-	return s.ended || s.two == nil && s.conn.r < s.conn.w
+	if s.two != nil {
+		return false
+	}
+	conn := s.conn
+	for !s.ended && !s.faulty && len(s.held) == 0 && conn.r < conn.w {
+		skip, size, err := s.body.Next(conn.in[conn.r:conn.w])
+		if err != nil {
+			s.faulty = true
+			break
+		}
+		from := conn.r + skip
+		conn.r = from + size
+		s.held = conn.in[from:conn.r]
+		if s.body.Done() {
+			s.end()
+		}
+	}
+	return s.ended || s.faulty || len(s.held) > 0
 }
 
 // Ready reports whether the whole rest of the answer is there.
 func (s *Stream) Ready() bool {
-	return s.ended || s.two == nil && s.body.Left() >= 0 && s.body.Left() <= int64(s.conn.w-s.conn.r) && s.head.Length >= 0
+	return s.ended || s.two == nil && s.body.Left() >= 0 && s.body.Left() <= int64(s.conn.w-s.conn.r) && s.head.Length >= 0 && s.held == nil
 }
 
 // HeadSent says that the bytes of the answer's fields are needed no longer.

@@ -6,7 +6,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 )
 
@@ -48,12 +47,12 @@ func (p *Place) Done() {
 
 // Address is where to connect, if that is known at once: it was looked at (S9, N1).
 func (p *Place) Address() (netip.AddrPort, bool) {
-	a, ok := p.pool.names.known(p.pool.host, p.pool.options)
-	if !ok || !p.pool.options.AllowPrivate && !control.PublicAddress(a) || p.pool.own(a) {
+	list := p.pool.names.known(p.pool.host, p.pool.options)
+	if _, bad := p.pool.illegal(list); bad || len(list) == 0 {
 		return netip.AddrPort{}, false
 	}
 	port, err := strconv.ParseUint(p.pool.port, 10, 16)
-	return netip.AddrPortFrom(a.Unmap(), uint16(port)), err == nil
+	return netip.AddrPortFrom(list[0].Unmap(), uint16(port)), err == nil
 }
 
 // AppendHead appends the head that the seller gets.

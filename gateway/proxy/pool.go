@@ -262,13 +262,21 @@ func (p *pool) resolve(ctx context.Context) ([]netip.Addr, error) {
 	if err != nil || len(all) == 0 {
 		return nil, gate.Refuse("D504RE", "Domain `"+p.host+"` resolve failed")
 	}
-	for _, a := range all {
-		// One bad address among good ones is a name that is being turned around.
-		if !p.options.AllowPrivate && !control.PublicAddress(a) || p.own(a) {
-			return nil, gate.Refuse("D504IL", "Domain `"+p.host+"` resolve to illegal address `"+a.String()+"`")
-		}
+	if a, bad := p.illegal(all); bad {
+		return nil, gate.Refuse("D504IL", "Domain `"+p.host+"` resolve to illegal address `"+a.String()+"`")
 	}
 	return all[:min(len(all), maxAddresses)], nil
+}
+
+// illegal finds an address that may not be called. One bad one among good ones is a name
+// that is being turned around.
+func (p *pool) illegal(list []netip.Addr) (netip.Addr, bool) {
+	for _, a := range list {
+		if !p.options.AllowPrivate && !control.PublicAddress(a) || p.own(a) {
+			return a, true
+		}
+	}
+	return netip.Addr{}, false
 }
 
 // own reports whether the address is one that we listen on: a call must not go round.

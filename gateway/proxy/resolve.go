@@ -66,22 +66,22 @@ func (n *names) lookup(ctx context.Context, host string, o *Options) ([]netip.Ad
 	return nil, ctx.Err()
 }
 
-// known is an address of the host if it is known at once. Otherwise it is asked for, for
-// the next time.
-func (n *names) known(host string, o *Options) (netip.Addr, bool) {
+// known are the addresses of the host if they are known at once. Otherwise they are asked
+// for, for the next time.
+func (n *names) known(host string, o *Options) []netip.Addr {
 	if a, err := netip.ParseAddr(host); err == nil {
-		return a, true
+		return []netip.Addr{a}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.list) > 0 && o.Now().Before(n.until) {
-		return n.list[0], true
+		return n.list
 	}
 	if n.asking == nil {
 		n.asking = make(chan struct{})
 		go n.ask(host, o, n.asking)
 	}
-	return netip.Addr{}, false
+	return nil
 }
 
 func (n *names) ask(host string, o *Options, done chan struct{}) {

@@ -68,6 +68,12 @@ type sourceReader struct {
 	failed error
 }
 
+// Close makes a Read that waits return: nobody wants the body any more.
+func (r *sourceReader) Close() error {
+	r.source.Stop()
+	return nil
+}
+
 func (r *sourceReader) Read(b []byte) (int, error) {
 	for len(r.rest) == 0 {
 		var err error
@@ -104,10 +110,10 @@ func (p *Proxy) tryTwo(ctx context.Context, c *gate.Call, w *Way, t *target, len
 		request.ContentLength = 0
 	case have:
 		request.ContentLength = int64(len(whole))
-		request.Body = io.NopCloser(&sourceReader{source: &wholeSource{body: whole}})
+		request.Body = &sourceReader{source: &wholeSource{body: whole}}
 	default:
 		two.body = &sourceReader{source: body}
-		request.Body = io.NopCloser(two.body)
+		request.Body = two.body
 	}
 	timer := time.AfterFunc(w.timeout, cancel)
 	t.flight.Add(1)
