@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/souk-market/souk/gateway"
 	"github.com/souk-market/souk/gateway/control"
 )
 
@@ -17,7 +18,7 @@ import (
 // it, and memory and goroutines are what they were. C1, C2.
 func TestManyChangesUnderLoad(t *testing.T) {
 	changes := 10_000
-	if testing.Short() {
+	if testing.Short() || gateway.Raced {
 		changes = 500
 	}
 	h, c, _ := furnished(t, 1<<40)

@@ -173,12 +173,10 @@ func (h *House) database(folder, file string) (*storage.DB, error) {
 	return db, err
 }
 
-func (h *House) openGateway(ctx context.Context, o Options) error {
-	db, err := h.database(o.Folder, GatewayFile)
-	if err != nil {
-		return err
-	}
-	h.gateway, err = gateway.New(ctx, gateway.Options{DB: db, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
+func (h *House) openGateway(ctx context.Context, o Options) (err error) {
+	// The gateway opens its database itself: it can start without it, and try on.
+	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
+	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
 	if err != nil {
 		h.gateway = nil

@@ -45,8 +45,8 @@ func (l *Ledger) putApp(a *App, secret, mac []byte, to *apps) error {
 	return nil
 }
 
-func (l *Ledger) loadApps(ctx context.Context, db *storage.DB, to *apps) error {
-	rows, err := db.Read().Query(ctx, `SELECT `+appColumns+` FROM gw_app`)
+func (l *Ledger) loadApps(ctx context.Context, q storage.Queryer, to *apps) error {
+	rows, err := q.Query(ctx, `SELECT `+appColumns+` FROM gw_app`)
 	if err != nil {
 		return err
 	}

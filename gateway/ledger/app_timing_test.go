@@ -89,7 +89,7 @@ func BenchmarkLoadApps(b *testing.B) {
 	b.ResetTimer()
 	for b.Loop() {
 		apps := newApps()
-		if err := l.loadApps(b.Context(), db, apps); err != nil {
+		if err := l.loadApps(b.Context(), db.Read(), apps); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -124,22 +124,23 @@ func (l *Ledger) reload(ctx context.Context, db *storage.DB) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var seen int64
-	// The number comes first: what changes while the rest is read is read twice.
-	if err := db.Read().QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&seen); err != nil {
-		return err
-	}
 	apps := newApps()
-	if err := l.loadApps(ctx, db, apps); err != nil {
-		return fmt.Errorf("apps: %w", err)
-	}
 	var c config
 	c.init()
-	err := errors.Join(
-		load(ctx, db, "gw_group", func(g *control.Group) { c.groups[g.ID] = g }),
-		load(ctx, db, "gw_route", func(r *control.Route) { c.routes[r.ID] = r }),
-		load(ctx, db, "gw_upstream", func(u *control.Upstream) { c.upstreams[u.ID] = u }),
-		load(ctx, db, "gw_certificate", func(k *control.Certificate) { c.certificates[k.ID] = k }),
-		loadSecrets(ctx, db.Read(), c.secrets))
+	err := db.View(ctx, func(q storage.Queryer) error {
+		if err := q.QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&seen); err != nil {
+			return err
+		}
+		if err := l.loadApps(ctx, q, apps); err != nil {
+			return fmt.Errorf("apps: %w", err)
+		}
+		return errors.Join(
+			load(ctx, q, "gw_group", func(g *control.Group) { c.groups[g.ID] = g }),
+			load(ctx, q, "gw_route", func(r *control.Route) { c.routes[r.ID] = r }),
+			load(ctx, q, "gw_upstream", func(u *control.Upstream) { c.upstreams[u.ID] = u }),
+			load(ctx, q, "gw_certificate", func(k *control.Certificate) { c.certificates[k.ID] = k }),
+			loadSecrets(ctx, q, c.secrets))
+	})
 	if err != nil {
 		return err
 	}
@@ -164,8 +165,8 @@ func (l *Ledger) replace(c config, seen int64) {
 }
 
 // load reads every body of a table.
-func load[T any](ctx context.Context, db *storage.DB, table string, each func(*T)) error {
-	rows, err := db.Read().Query(ctx, `SELECT body FROM `+table)
+func load[T any](ctx context.Context, q storage.Queryer, table string, each func(*T)) error {
+	rows, err := q.Query(ctx, `SELECT body FROM `+table)
 	if err != nil {
 		return err
 	}

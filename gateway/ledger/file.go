@@ -100,7 +100,8 @@ func (l *Ledger) Save(ctx context.Context) (err error) {
 		}
 	}()
 	w := &sealing{Writer: bufio.NewWriterSize(f, 64<<10), mac: l.safe.fileMAC()}
-	if err := errors.Join(dump(ctx, db.Read(), w), w.err); err != nil {
+	err = db.View(ctx, func(q storage.Queryer) error { return dump(ctx, q, w) })
+	if err := errors.Join(err, w.err); err != nil {
 		return errors.Join(err, f.Close())
 	}
 	_, err = w.Writer.Write(w.mac.Sum(nil))
@@ -123,8 +124,7 @@ func syncFolder(path string) error {
 	return d.Close()
 }
 
-// dump writes what the database has. The change number comes first: what changes while the
-// rest is read may be in it, and never the other way round.
+// dump writes what the database has.
 func dump(ctx context.Context, q storage.Queryer, w *sealing) error {
 	var number int64
 	if err := q.QueryRow(ctx, `SELECT COALESCE(MAX(number), 0) FROM gw_change`).Scan(&number); err != nil {

@@ -97,14 +97,13 @@ func (l *Ledger) Audit(ctx context.Context) ([]Fault, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The one who writes sees one state.
 	var faults []Fault
-	err = db.Tx(ctx, func(tx *storage.Tx) error {
+	err = db.View(ctx, func(q storage.Queryer) error {
 		var err error
-		if faults, err = auditPackages(ctx, tx); err != nil {
+		if faults, err = auditPackages(ctx, q); err != nil {
 			return err
 		}
-		more, err := auditLeases(ctx, tx)
+		more, err := auditLeases(ctx, q)
 		faults = append(faults, more...)
 		return err
 	})

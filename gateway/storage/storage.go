@@ -83,6 +83,30 @@ func (r Reader) QueryRow(ctx context.Context, query string, args ...any) *sql.Ro
 	return r.db.read.QueryRowContext(ctx, r.db.dialect.Rebind(query), args...)
 }
 
+// View runs f on one state of the database, which nobody's writing changes meanwhile. It
+// takes no pen: writers go on.
+func (db *DB) View(ctx context.Context, f func(Queryer) error) error {
+	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return fmt.Errorf("begin to read: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // there is nothing to commit
+	return f(view{db, tx})
+}
+
+type view struct {
+	db *DB
+	tx *sql.Tx
+}
+
+func (v view) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return v.tx.QueryContext(ctx, v.db.dialect.Rebind(query), args...)
+}
+
+func (v view) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return v.tx.QueryRowContext(ctx, v.db.dialect.Rebind(query), args...)
+}
+
 // Tx is the one open write transaction.
 type Tx struct {
 	db    *DB

@@ -82,6 +82,92 @@ func Run(t *testing.T, open func(t *testing.T) Open) {
 		}
 	})
 
+	t.Run("a view is one state, and cannot write", func(t *testing.T) {
+		db := migrated(t, open(t))
+		insert(t, db, "a", 1)
+		err := db.View(t.Context(), func(q storage.Queryer) error {
+			before := count(t, q)
+			insert(t, db, "b", 2) // nobody waits for who reads
+			if after := count(t, q); before != 1 || after != 1 {
+				t.Errorf("%d rows became %d under a view", before, after)
+			}
+			rows, err := q.Query(t.Context(), `INSERT INTO note (id, n) VALUES ('x', 1) RETURNING id`)
+			if err == nil {
+				for rows.Next() {
+				}
+				err = errors.Join(rows.Err(), rows.Close())
+			}
+			if err == nil {
+				t.Error("a view inserted a row")
+			}
+			return nil
+		})
+		if err != nil || count(t, db.Read()) != 2 {
+			t.Errorf("afterwards %d rows, %v", count(t, db.Read()), err)
+		}
+		boom := errors.New("boom")
+		if err := db.View(t.Context(), func(storage.Queryer) error { return boom }); !errors.Is(err, boom) {
+			t.Errorf("err = %v, want boom", err)
+		}
+	})
+
+	t.Run("kept statements are those of each transaction", func(t *testing.T) {
+		db := migrated(t, open(t))
+		const into, of = `INSERT INTO note (id, n) VALUES (?, ?)`, `SELECT n FROM note WHERE id = ?`
+		if err := db.Keep(t.Context(), `SELECT nothing FROM nowhere`); err == nil {
+			t.Error("a statement that cannot be is kept")
+		}
+		for range 2 {
+			if err := db.Keep(t.Context(), into, of); err != nil {
+				t.Fatal(err)
+			}
+		}
+		boom := errors.New("boom")
+		for i, want := range []error{boom, nil} {
+			err := db.Tx(t.Context(), func(tx *storage.Tx) error {
+				if n, err := tx.Exec(t.Context(), into, "a", i); err != nil || n != 1 {
+					t.Errorf("%d rows, %v", n, err)
+				}
+				var n int
+				if err := tx.QueryRow(t.Context(), of, "a").Scan(&n); err != nil || n != i {
+					t.Errorf("read %d, %v; want %d", n, err, i)
+				}
+				return want
+			})
+			if !errors.Is(err, want) {
+				t.Errorf("err = %v, want %v", err, want)
+			}
+		}
+		if n := count(t, db.Read()); n != 1 {
+			t.Errorf("%d rows, want the one that was committed", n)
+		}
+	})
+
+	t.Run("a step moves rows before its own text, once, or not at all", func(t *testing.T) {
+		o := open(t)
+		db := migrated(t, o)
+		insert(t, db, "a", 7)
+		two := fstest.MapFS{"0001_note.sql": one["0001_note.sql"], "0002_gone.sql": {Data: []byte(`DROP TABLE note`)}}
+		boom, moved := errors.New("boom"), 0
+		move := func(err error) storage.Move {
+			return storage.Move{Step: 2, Run: func(_ context.Context, tx *storage.Tx) error {
+				moved += count(t, tx)
+				return err
+			}}
+		}
+		if err := db.Migrate(t.Context(), "test", two, move(boom)); !errors.Is(err, boom) || count(t, db.Read()) != 1 {
+			t.Errorf("a move that fails: %v", err)
+		}
+		for range 2 {
+			if err := db.Migrate(t.Context(), "test", two, move(nil)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if moved != 2 { // one that failed, one that did not
+			t.Errorf("%d rows were seen", moved)
+		}
+	})
+
 	t.Run("many writers wait for each other", func(t *testing.T) {
 		db := migrated(t, open(t))
 		insert(t, db, "a", 0)

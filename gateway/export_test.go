@@ -1,0 +1,4 @@
+package gateway
+
+// Raced says that the race detector is on, and all takes ten times as long.
+const Raced = raced
