@@ -18,6 +18,7 @@ func invalid(what, why string) error { return fmt.Errorf("%w: %s %s", control.Er
 
 // Apply makes every change true, all or none.
 func (l *Ledger) Apply(ctx context.Context, changes ...control.Change) error {
+	defer l.expect(changes)()
 	for _, c := range changes {
 		if err := check(c); err != nil {
 			return err

@@ -51,6 +51,7 @@ func (c *Changes) empty() bool {
 
 // config is what is kept in memory, beside the apps.
 type config struct {
+	number       int64
 	groups       map[control.GroupID]*control.Group
 	routes       map[control.RouteID]*control.Route
 	upstreams    map[control.UpstreamID]*control.Upstream
@@ -65,7 +66,7 @@ type sealed struct {
 }
 
 func (c *config) init() {
-	*c = config{map[control.GroupID]*control.Group{}, map[control.RouteID]*control.Route{}, map[control.UpstreamID]*control.Upstream{},
+	*c = config{0, map[control.GroupID]*control.Group{}, map[control.RouteID]*control.Route{}, map[control.UpstreamID]*control.Upstream{},
 		map[control.CertificateID]*control.Certificate{}, map[control.SecretID]sealed{}}
 }
 
@@ -79,44 +80,73 @@ func sorted[K cmp.Ordered, V any](m map[K]V) []V {
 
 // Snapshot is the newest configuration that was read.
 func (l *Ledger) Snapshot() *Snapshot {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.snapshot()
-}
-
-// all are changes that have everything. It is called with the lock held.
-func (l *Ledger) all() *Changes {
-	s := l.snapshot()
-	return &Changes{Number: s.Number, All: true, Groups: s.Groups, Routes: s.Routes, Upstreams: s.Upstreams, Certificates: s.Certificates,
-		Secrets: slices.Sorted(maps.Keys(l.config.secrets)), whole: l.snapshot}
-}
-
-func (l *Ledger) snapshot() *Snapshot {
+	l.configMu.Lock()
+	defer l.configMu.Unlock()
 	if l.list == nil {
 		c := &l.config
-		l.list = &Snapshot{l.seen, sorted(c.groups), sorted(c.routes), sorted(c.upstreams), sorted(c.certificates)}
+		l.list = &Snapshot{c.number, sorted(c.groups), sorted(c.routes), sorted(c.upstreams), sorted(c.certificates)}
 	}
 	return l.list
 }
 
+// all are changes that have everything.
+func (l *Ledger) all() *Changes {
+	s := l.Snapshot()
+	l.configMu.RLock()
+	defer l.configMu.RUnlock()
+	return &Changes{Number: s.Number, All: true, Groups: s.Groups, Routes: s.Routes, Upstreams: s.Upstreams, Certificates: s.Certificates,
+		Secrets: slices.Sorted(maps.Keys(l.config.secrets)), whole: l.Snapshot}
+}
+
 // Upstream is a seller's servers; nil: there are none of this name.
 func (l *Ledger) Upstream(id control.UpstreamID) *control.Upstream {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.configMu.RLock()
+	defer l.configMu.RUnlock()
 	return l.config.upstreams[id]
 }
 
 // Secret is the value of a secret that settings name. It must not be shown, logged, or kept
 // longer than what was made with it.
 func (l *Ledger) Secret(id control.SecretID) ([]byte, error) {
-	l.mu.Lock()
+	l.configMu.RLock()
 	s, ok := l.config.secrets[id]
-	l.mu.Unlock()
-	if !ok || !s.live {
+	incoming := l.incoming[id]
+	l.configMu.RUnlock()
+	switch {
+	case incoming != nil:
+		return bytes.Clone(incoming), nil
+	case !ok || !s.live:
 		return nil, fmt.Errorf("%w: secret %s", control.ErrMissing, id)
 	}
 	value, err := l.safe.open(s.value, "setting", string(id))
 	return []byte(value), err
+}
+
+// expect lets whoever checks the changes of an Apply see the secrets that come with them,
+// until the returned function is called.
+func (l *Ledger) expect(changes []control.Change) (done func()) {
+	set := func(on bool) {
+		l.configMu.Lock()
+		defer l.configMu.Unlock()
+		for _, c := range changes {
+			s, ok := c.(*control.Secret)
+			switch {
+			case !ok || !s.Live:
+			case !on:
+				delete(l.incoming, s.ID)
+			default:
+				if l.incoming == nil {
+					l.incoming = map[control.SecretID][]byte{}
+				}
+				l.incoming[s.ID] = s.Value
+			}
+		}
+	}
+	if !slices.ContainsFunc(changes, func(c control.Change) bool { _, ok := c.(*control.Secret); return ok }) {
+		return func() {}
+	}
+	set(true)
+	return func() { set(false) }
 }
 
 // reload reads all that is kept in memory, and tells of all of it if somebody listens.
@@ -153,7 +183,10 @@ func (l *Ledger) reload(ctx context.Context, db *storage.DB) error {
 // replace puts another configuration in the place of the whole. It is called with the lock
 // held.
 func (l *Ledger) replace(c config, seen int64) {
-	l.config, l.seen, l.list = c, seen, nil
+	c.number, l.seen = seen, seen
+	l.configMu.Lock()
+	l.config, l.list = c, nil
+	l.configMu.Unlock()
 	l.saving.changed(l)
 	if len(l.onTable) == 0 {
 		return
@@ -289,8 +322,9 @@ func (l *Ledger) take(ctx context.Context, db *storage.DB, t *told) error {
 	if err := l.takeGrants(ctx, db, t); err != nil {
 		return err
 	}
-	n := &Changes{Number: t.last, whole: l.snapshot}
+	n := &Changes{Number: t.last, whole: l.Snapshot}
 	q := db.Read()
+	secrets := map[control.SecretID]sealed{}
 	each := func(kind string, f func(id string) error) error {
 		for _, id := range t.kind[kind] {
 			if err := f(id); err != nil {
@@ -305,7 +339,7 @@ func (l *Ledger) take(ctx context.Context, db *storage.DB, t *told) error {
 			n.Secrets = append(n.Secrets, control.SecretID(id))
 			err := q.QueryRow(ctx, `SELECT live, value FROM gw_secret WHERE id = ?`, id).Scan(&s.live, &s.value)
 			if err == nil {
-				l.config.secrets[control.SecretID(id)] = s
+				secrets[control.SecretID(id)] = s
 			}
 			return err
 		}),
@@ -324,13 +358,15 @@ func (l *Ledger) take(ctx context.Context, db *storage.DB, t *told) error {
 	if err != nil {
 		return err
 	}
-	l.config.put(n)
 	l.seen = t.last
 	l.saving.changed(l)
 	if n.empty() {
 		return nil
 	}
+	l.configMu.Lock()
+	l.config.put(n, secrets)
 	l.list = nil
+	l.configMu.Unlock()
 	l.config.widen(n)
 	for _, f := range l.onTable {
 		f(n)
@@ -365,7 +401,9 @@ func (l *Ledger) takeGrants(ctx context.Context, db *storage.DB, t *told) error 
 	return nil
 }
 
-func (c *config) put(n *Changes) {
+func (c *config) put(n *Changes, secrets map[control.SecretID]sealed) {
+	c.number = n.Number
+	maps.Copy(c.secrets, secrets)
 	for _, g := range n.Groups {
 		c.groups[g.ID] = g
 	}

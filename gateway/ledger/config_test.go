@@ -355,3 +355,44 @@ func TestDumpHasNoSettingsSecret(t *testing.T) {
 		t.Errorf("another's value opens as %q", v)
 	}
 }
+
+// Who is told of a change, or asked whether it can be, sees it whole: upstreams, secrets and
+// the snapshot have it.
+func TestWhoIsToldMayLook(t *testing.T) {
+	var l *Ledger
+	checked := 0
+	l, err := Open(t.Context(), Options{DB: file(t, filepath.Join(t.TempDir(), "gateway.db")), MasterKey: key(1), Check: func(c control.Change) error {
+		if r, ok := c.(*control.Route); ok && len(r.Filters) > 0 {
+			checked++
+			value, err := l.Secret("sec_a")
+			if err == nil && string(value) != "one" {
+				err = fmt.Errorf("the secret is %q", value)
+			}
+			return err
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	l.OnChange(func(n *Changes) {
+		if n.All {
+			return
+		}
+		told++
+		value, err := l.Secret("sec_a")
+		if err != nil || string(value) != "one" || l.Upstream("ups_a") == nil || len(l.Snapshot().Routes) != 1 || n.Whole() != l.Snapshot() {
+			t.Errorf("sees %q, %v, %+v", value, err, l.Snapshot())
+		}
+	})
+	signed := route("rte_a")
+	signed.Filters = []control.FilterSetting{{Filter: "sign", With: control.Raw(`{"key":"sec_a"}`)}}
+	if err := l.Apply(t.Context(), signed); !errors.Is(err, control.ErrInvalid) {
+		t.Errorf("without its secret: %v", err)
+	}
+	tellAll(t, l, &control.Secret{ID: "sec_a", Value: []byte("one"), Live: true}, upstream(), group("grp_a", "a.test"), signed)
+	if told != 1 || checked != 2 {
+		t.Errorf("told %d times, checked %d times", told, checked)
+	}
+}

@@ -217,7 +217,8 @@ func (l *Ledger) loadFile(path string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.apps.Store(apps)
-	l.config, l.seen, l.list = c, int64(binary.BigEndian.Uint64(head[len(fileMagic)+1:])), nil
+	l.replace(c, int64(binary.BigEndian.Uint64(head[len(fileMagic)+1:])))
+	l.saving.keep() // it is what is in the file
 	return nil
 }
 

@@ -72,10 +72,15 @@ type Ledger struct {
 
 	mu      sync.Mutex // one reader of the feed at a time; guards what follows
 	seen    int64
-	config  config
-	list    *Snapshot // nil: to be made
 	onTable []func(*Changes)
 	onGrant []func(app control.AppID, product control.ProductID)
+
+	// Who is told of changes may look at the configuration, so it has a lock of its own. It is
+	// changed with mu held, too.
+	configMu sync.RWMutex
+	config   config
+	list     *Snapshot                   // nil: to be made
+	incoming map[control.SecretID][]byte // of an Apply that is being checked
 
 	saving saver
 
@@ -199,7 +204,8 @@ func (l *Ledger) Spend(held func(control.PackageID) int64, flush func(context.Co
 }
 
 // OnChange calls f at once with all of the configuration, and then with what changes in it,
-// before the Apply that changed it returns. f must not call the ledger.
+// before the Apply that changed it returns. f may ask the ledger for snapshots, upstreams and
+// secrets, which have the change in them, and for nothing else.
 func (l *Ledger) OnChange(f func(*Changes)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
