@@ -174,9 +174,12 @@ func bookCharged(ctx context.Context, tx *storage.Tx, entries []Entry) ([]Entry,
 			if e.takesBack() {
 				marks = &lease.undone
 			}
-			var err error
-			if is, err = marks.charge(e.Serial); err != nil {
-				return nil, fmt.Errorf("ledger: lease %d of %s: %w", e.Lease, e.Package, err)
+			// What is not charged cannot be taken back: the charge went with the power.
+			if is = !e.takesBack() || lease.has(e.Serial); is {
+				var err error
+				if is, err = marks.charge(e.Serial); err != nil {
+					return nil, fmt.Errorf("ledger: lease %d of %s: %w", e.Lease, e.Package, err)
+				}
 			}
 			if is && e.takesBack() {
 				lease.backs++

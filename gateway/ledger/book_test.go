@@ -58,17 +58,19 @@ func TestOldRecordsGoFromAQuietGateway(t *testing.T) {
 // The audit finds what is wrong.
 func TestAuditFinds(t *testing.T) {
 	for name, harm := range map[string]string{
-		"a charge without a call":  `UPDATE gw_package SET charged = charged + 1, next = next + 1`,
-		"a call without a charge":  `UPDATE gw_lease SET used = used + 1, charged = x'03', remaining = remaining - 1`,
-		"a bit that was not set":   `UPDATE gw_lease SET charged = x'03'`,
-		"a bit that was lost":      `UPDATE gw_lease SET charged = x''`,
-		"units that nobody holds":  `UPDATE gw_package SET next = next + 1`,
-		"units that came twice":    `UPDATE gw_lease SET remaining = remaining + 1`,
-		"a sum that was made up":   `UPDATE gw_delta SET calls = calls + 1`,
-		"a serial of no lease":     `UPDATE gw_lease SET charged = x'000040'`,
-		"a lease of nobody's":      `UPDATE gw_lease SET package = 'pkg_x'`,
-		"a lease that was widened": `UPDATE gw_lease SET hi = hi + 1`,
-		"a package that grew less": `UPDATE gw_package SET granted = 1, next = 12, charged = 2`,
+		"a charge without a call":        `UPDATE gw_package SET charged = charged + 1, next = next + 1`,
+		"a call without a charge":        `UPDATE gw_lease SET used = used + 1, charged = x'03', remaining = remaining - 1`,
+		"a bit that was not set":         `UPDATE gw_lease SET charged = x'03'`,
+		"a bit that was lost":            `UPDATE gw_lease SET charged = x''`,
+		"units that nobody holds":        `UPDATE gw_package SET next = next + 1`,
+		"units that came twice":          `UPDATE gw_lease SET remaining = remaining + 1`,
+		"a sum that was made up":         `UPDATE gw_delta SET calls = calls + 1`,
+		"a serial of no lease":           `UPDATE gw_lease SET charged = x'000040'`,
+		"a way back without a charge":    `UPDATE gw_lease SET undone = 1, back = x'02'; UPDATE gw_package SET charged = charged - 1, credited = credited + 1; UPDATE gw_delta SET calls = 0`,
+		"a way back that is not counted": `UPDATE gw_lease SET back = x'01'`,
+		"a lease of nobody's":            `UPDATE gw_lease SET package = 'pkg_x'`,
+		"a lease that was widened":       `UPDATE gw_lease SET hi = hi + 1`,
+		"a package that grew less":       `UPDATE gw_package SET granted = 1, next = 12, charged = 2`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, _, lease := stocked(t)

@@ -163,8 +163,8 @@ func auditLeases(ctx context.Context, q storage.Queryer) ([]Fault, error) {
 		case text != "":
 		case undone.check() != "":
 			text = "of those taken back, " + undone.check()
-		case undone.used > s.used:
-			text = fmt.Sprintf("%d were taken back of %d charged", undone.used, s.used)
+		case !undone.within(&s):
+			text = "a charge was taken back that was not made"
 		case s.used+remaining > s.hi-s.lo:
 			text = fmt.Sprintf("%d charged and %d left are more than its range", s.used, remaining)
 		case !within:

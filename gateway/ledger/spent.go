@@ -40,6 +40,25 @@ func (s *spent) charge(serial int64) (fresh bool, err error) {
 	return true, nil
 }
 
+// has reports whether the bit of a serial is set.
+func (s *spent) has(serial int64) bool {
+	if serial < s.lo || serial >= s.hi {
+		return false
+	}
+	n := serial - s.lo
+	return s.used == s.hi-s.lo || int(n/8) < len(s.bits) && s.bits[n/8]>>(n%8)&1 == 1
+}
+
+// within reports whether each bit of the one is set in the other.
+func (s *spent) within(other *spent) bool {
+	for n := s.lo; s.used > 0 && n < s.hi; n++ {
+		if s.has(n) && !other.has(n) {
+			return false
+		}
+	}
+	return true
+}
+
 // check says what is wrong with the bits; empty: nothing.
 func (s *spent) check() string {
 	if s.used == s.hi-s.lo && len(s.bits) == 0 {
