@@ -14,7 +14,7 @@ import (
 // BenchmarkBook books batches of charged calls, of one app and of a hundred.
 func BenchmarkBook(b *testing.B) {
 	for _, apps := range []int{1, 100} {
-		for _, batch := range []int{100, 1000, 5000} {
+		for _, batch := range []int{100, 375, 1000, 5000} {
 			b.Run(fmt.Sprintf("%d apps/%d calls", apps, batch), func(b *testing.B) { bookBatches(b, apps, batch) })
 		}
 	}

@@ -11,13 +11,15 @@ import (
 	"github.com/souk-market/souk/gateway/storage"
 )
 
-// Sizes of blocks. A batch becomes a block of its own; when there are many small ones they
-// are put together, so that at any rate of calls each is rewritten at most twice, and the
-// lists look into some hundreds of blocks and not into one for each call.
+// Sizes of blocks. A batch becomes a block of its own; where calls come slowly, and blocks
+// are small, they are put together when there are many. So each call is written at most
+// three times, at a high rate once, and the lists look into some thousands of blocks and not
+// into one for each call.
 const (
-	blockFull  = 4096 // calls of a block that is left alone
-	blockSmall = 128  // below it a block is of the lowest rank
-	blockHeap  = 32   // small blocks of a rank that are put together
+	blockFull  = 256  // calls of a block that is left alone
+	blockSmall = 16   // below it a block is of the lowest rank
+	blockHeap  = 16   // blocks of a rank that are put together
+	blockMost  = 4096 // calls of a block: what a list has to read for one of them
 )
 
 func rank(calls int64) int {
@@ -35,7 +37,7 @@ func bookCalls(ctx context.Context, tx *storage.Tx, entries []Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
-	for part := range slices.Chunk(entries, 2*blockFull) {
+	for part := range slices.Chunk(entries, blockMost) {
 		var b block
 		for i := range part {
 			b.add(&part[i])
