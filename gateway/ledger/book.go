@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/souk-market/souk/gateway/control"
@@ -102,12 +103,15 @@ const (
 	packageSums = `UPDATE gw_package SET charged = charged + ?, last = MAX(last, ?) WHERE id = ?`
 	deltaRow    = `INSERT INTO gw_delta (minute, grant_id, package, app, product, route, outcome, code, calls, micros)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	blockRow  = `INSERT INTO gw_block (id, calls, first, last, names, body) VALUES (?, ?, ?, ?, ?, ?)`
-	blockList = `SELECT id FROM gw_block WHERE calls >= ? AND calls < ? ORDER BY id`
-	spoolMark = `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+	deltaColumns, deltaRows = 10, 16
+	blockRow                = `INSERT INTO gw_block (id, calls, first, last, names, body) VALUES (?, ?, ?, ?, ?, ?)`
+	blockList               = `SELECT id FROM gw_block WHERE calls >= ? AND calls < ? ORDER BY id`
+	spoolMark               = `INSERT INTO gw_meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
 )
 
-var keptStatements = []string{leaseByID, leaseMarks, leaseUndone, packageBack, packageSums, deltaRow, blockRow, blockList, spoolMark,
+var deltaMany = deltaRow + strings.Repeat(`, (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, deltaRows-1)
+
+var keptStatements = []string{deltaMany, leaseByID, leaseMarks, leaseUndone, packageBack, packageSums, deltaRow, blockRow, blockList, spoolMark,
 	leaseCredit, packageCredit, leaseGranted, leaseFrom, leaseOut, leaseRow}
 
 func book(ctx context.Context, tx *storage.Tx, entries []Entry) error {
@@ -281,12 +285,23 @@ func bookDeltas(ctx context.Context, tx *storage.Tx, entries []Entry) error {
 		s.calls++
 		s.micros += e.Took.Microseconds()
 	}
-	for _, k := range order {
-		s := sums[k]
-		_, err := tx.Exec(ctx, deltaRow, storage.Millis(k.Minute), k.Grant, k.Package, k.App, k.Product, k.Route, k.Outcome, k.Code, s.calls, s.micros)
-		if err != nil {
+	// Many rows to a statement: a statement costs as much as three rows.
+	args := make([]any, 0, deltaColumns*deltaRows)
+	for at := 0; at < len(order); {
+		n := 1
+		query := deltaRow
+		if len(order)-at >= deltaRows {
+			n, query = deltaRows, deltaMany
+		}
+		args = args[:0]
+		for _, k := range order[at : at+n] {
+			s := sums[k]
+			args = append(args, storage.Millis(k.Minute), k.Grant, k.Package, k.App, k.Product, k.Route, k.Outcome, k.Code, s.calls, s.micros)
+		}
+		if _, err := tx.Exec(ctx, query, args...); err != nil {
 			return err
 		}
+		at += n
 	}
 	return nil
 }
