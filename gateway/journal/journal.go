@@ -31,10 +31,11 @@ const (
 	// second that M3 allows.
 	behind     = 75 * time.Millisecond
 	retry      = 500 * time.Millisecond
-	filesMost  = 32     // of the spool, a quarter of a gigabyte in all; above it calls are refused rather than counted in the dark
-	sparesMost = 4      // files that are kept to be used again
-	notesMost  = 8      // files, above which calls that cost nothing are dropped and counted
-	batchMost  = 10_000 // entries of a transaction: it holds the pen for some 10 ms
+	filesMost  = 32              // of the spool, a quarter of a gigabyte in all; above it calls are refused rather than counted in the dark
+	prepareAt  = segmentSize / 4 // bytes of a file after which the next one is prepared
+	sparesMost = 4               // files that are kept to be used again
+	notesMost  = 8               // files, above which calls that cost nothing are dropped and counted
+	batchMost  = 10_000          // entries of a transaction: it holds the pen for some 10 ms
 	trimEvery  = time.Minute
 )
 
@@ -106,9 +107,6 @@ func open(ctx context.Context, book Book, folder string, log *zap.Logger, files 
 		return nil, err
 	}
 	if j.present, err = j.make(); err != nil {
-		return nil, fmt.Errorf("journal: the spool cannot be made, so no call could be counted: %w", err)
-	}
-	if j.next, err = j.make(); err != nil {
 		return nil, fmt.Errorf("journal: the spool cannot be made, so no call could be counted: %w", err)
 	}
 	switch err := j.Flush(ctx); {
@@ -230,19 +228,21 @@ func (j *Journal) put(b []byte, sum uint32) error {
 	if j.closed {
 		return ErrClosed
 	}
-	if ok, err := j.present.put(b, sum); ok || err != nil {
-		return err
+	ok, err := j.present.put(b, sum)
+	if !ok && err == nil {
+		if j.next == nil {
+			return j.why()
+		}
+		j.full = append(j.full, j.present)
+		j.present, j.next = j.next, nil
+		_, err = j.present.put(b, sum)
 	}
-	if j.next == nil {
-		return j.why()
+	if j.next == nil && j.present.end > prepareAt {
+		select {
+		case j.prepare <- struct{}{}:
+		default: // it is at it
+		}
 	}
-	j.full = append(j.full, j.present)
-	j.present, j.next = j.next, nil
-	select {
-	case j.prepare <- struct{}{}:
-	default: // it is at it
-	}
-	_, err := j.present.put(b, sum)
 	return err
 }
 
@@ -267,7 +267,7 @@ func (j *Journal) Err() error {
 	return j.broken
 }
 
-// supply prepares the next file as soon as the last one was taken.
+// supply prepares the next file when the present one fills.
 func (j *Journal) supply() {
 	for {
 		select {
