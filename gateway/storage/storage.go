@@ -45,6 +45,7 @@ type DB struct {
 	patient time.Duration
 
 	kept atomic.Pointer[map[string]*sql.Stmt]
+	done atomic.Int64 // transactions, views, and statements outside of them
 
 	pen    chan struct{} // holds one token: whoever has it may write
 	holder struct {      // who took the pen, for the error of one who waited too long
@@ -67,6 +68,10 @@ func (db *DB) Dialect() Dialect { return db.dialect }
 // Unique reports whether err is a violated unique or primary key.
 func (db *DB) Unique(err error) bool { return db.dialect.Unique(err) }
 
+// Operations is how often the database was asked since it was opened: transactions, views,
+// and statements outside of them.
+func (db *DB) Operations() int64 { return db.done.Load() }
+
 // Read is a pool of connections that cannot write.
 func (db *DB) Read() Reader { return Reader{db} }
 
@@ -75,17 +80,20 @@ type Reader struct{ db *DB }
 
 // Query runs a statement that returns rows.
 func (r Reader) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	r.db.done.Add(1)
 	return r.db.read.QueryContext(ctx, r.db.dialect.Rebind(query), args...)
 }
 
 // QueryRow runs a statement that returns at most one row.
 func (r Reader) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	r.db.done.Add(1)
 	return r.db.read.QueryRowContext(ctx, r.db.dialect.Rebind(query), args...)
 }
 
 // View runs f on one state of the database, which nobody's writing changes meanwhile. It
 // takes no pen: writers go on.
 func (db *DB) View(ctx context.Context, f func(Queryer) error) error {
+	db.done.Add(1)
 	tx, err := db.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("begin to read: %w", err)
@@ -195,6 +203,7 @@ func (db *DB) Tx(ctx context.Context, f func(*Tx) error) (err error) {
 	if err != nil {
 		return err
 	}
+	db.done.Add(1)
 	t := &Tx{db: db}
 	// The order matters: the pen goes back before After runs, so that what runs after
 	// may write again.
