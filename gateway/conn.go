@@ -305,7 +305,11 @@ func (c *conn) Next() ([]byte, error) {
 			}
 		}
 	}
-	return c.piece()
+	piece, err := c.piece()
+	if err == nil && c.body.Done() {
+		err = io.EOF
+	}
+	return piece, err
 }
 
 // Stop makes a Next that waits return, and all that follow fail.

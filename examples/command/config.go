@@ -33,6 +33,9 @@ type settings struct {
 	log                         string
 	accessLog                   bool
 	accessFile                  string
+	gatewayTLS                  string
+	tlsCert, tlsKey             []string
+	acme, acmeEmail, acmeRoots  string
 	otlp                        string
 	otlpRatio                   float64
 	streams                     time.Duration
@@ -58,6 +61,12 @@ type file struct {
 	Log                   *string  `yaml:"log"`
 	AccessLog             *bool    `yaml:"access-log"`
 	AccessLogFile         *string  `yaml:"access-log-file"`
+	GatewayTLS            *string  `yaml:"gateway-tls"`
+	TLSCert               []string `yaml:"tls-cert"`
+	TLSKey                []string `yaml:"tls-key"`
+	ACME                  *string  `yaml:"acme"`
+	ACMEEmail             *string  `yaml:"acme-email"`
+	ACMERoots             *string  `yaml:"acme-roots"`
 	OTLP                  *string  `yaml:"otlp"`
 	OTLPRatio             *float64 `yaml:"otlp-ratio"`
 	Streams               *string  `yaml:"streams"`
@@ -79,6 +88,12 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.log, "log", "info", "debug, info, warn or error")
 	f.BoolVar(&s.accessLog, "access-log", false, "one line for each call of the gateway")
 	f.StringVar(&s.accessFile, "access-log-file", "", "write those lines here instead; begun anew each day and after 100 MiB, kept for a fortnight")
+	f.StringVar(&s.gatewayTLS, "gateway-tls", "", "address that apps call over TLS, by HTTP/1.1 and HTTP/2 (empty: none)")
+	f.StringSliceVar(&s.tlsCert, "tls-cert", nil, "certificate chains, PEM files; the first is shown where no other fits")
+	f.StringSliceVar(&s.tlsKey, "tls-key", nil, "their keys, in the same order")
+	f.StringVar(&s.acme, "acme", "", "directory of an authority that gives certificates for the domains of API groups, by ACME: https://…")
+	f.StringVar(&s.acmeEmail, "acme-email", "", "address that the authority may write to")
+	f.StringVar(&s.acmeRoots, "acme-roots", "", "PEM file to believe the authority by (empty: the system's)")
 	f.StringVar(&s.otlp, "otlp", "", "collector that traces and metrics are sent to, by OTLP over HTTP: http://127.0.0.1:4318")
 	f.Float64Var(&s.otlpRatio, "otlp-ratio", 0.01, "part of the traces that begin here and are sent; those that callers mark are sent anyway")
 	f.DurationVar(&s.streams, "streams", time.Hour, "how long streams may live on here after another process has taken over")
@@ -188,6 +203,16 @@ func (s *settings) options() (house.Options, error) {
 		if o.Export.Instance, err = os.Hostname(); err != nil {
 			return o, err
 		}
+	}
+	if len(s.tlsCert) != len(s.tlsKey) {
+		return o, usageError{fmt.Errorf("tls-cert names %d files and tls-key %d; each certificate needs its key", len(s.tlsCert), len(s.tlsKey))}
+	}
+	if s.gatewayTLS != "" && len(s.tlsCert) == 0 && s.acme == "" {
+		o.Log.Info("callers over TLS are shown only certificates that were uploaded; tls-cert and acme bring others")
+	}
+	o.TLS = house.TLS{ACME: s.acme, ACMEEmail: s.acmeEmail, ACMERoots: s.acmeRoots}
+	for i := range s.tlsCert {
+		o.TLS.Files = append(o.TLS.Files, house.Pair{Chain: s.tlsCert[i], Key: s.tlsKey[i]})
 	}
 	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
 		return o, usageError{fmt.Errorf("zone: %w", err)}

@@ -61,7 +61,7 @@ func serveCommand(r role) *cobra.Command {
 		}
 		o.Ops = s.ops
 		if r.gateway {
-			o.Gateway = s.gateway
+			o.Gateway, o.GatewayTLS = s.gateway, s.gatewayTLS
 		}
 		if r.console {
 			o.Console = s.console

@@ -9,6 +9,8 @@ package house
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -27,6 +29,7 @@ import (
 	"github.com/souk-market/souk/console"
 	"github.com/souk-market/souk/console/market"
 	"github.com/souk-market/souk/gateway"
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/ops"
@@ -50,6 +53,9 @@ type Options struct {
 	// house without the console's is a gateway node, one without the gateway's a console
 	// node.
 	Gateway, Console, Ops string
+	// GatewayTLS is the address that apps call over TLS, beside Gateway; empty: none.
+	GatewayTLS string
+	TLS        TLS
 	// Listen makes a listener; nil: net.Listen. A process that takes over from another gives
 	// those that it was handed.
 	Listen func(name, address string) (net.Listener, error)
@@ -75,6 +81,21 @@ type Options struct {
 	Now                   func() time.Time
 }
 
+// TLS is where the certificates of the gateway come from, beside those that sellers upload.
+type TLS struct {
+	Files []Pair // the first is shown where no other fits
+	// ACME is the directory of an authority that is asked for the domains of API groups;
+	// empty: nobody is. ACMERoots are PEM certificates to believe it by; empty: the system's.
+	ACME, ACMEEmail, ACMERoots string
+}
+
+// Pair is a certificate chain and its key, both files of PEM. They are read again when they
+// change.
+type Pair struct{ Chain, Key string }
+
+// CertificateFolder is where, in a data folder, certificates of an authority are kept.
+const CertificateFolder = "certificates"
+
 // House is a running marketplace, or a half of one.
 type House struct {
 	GatewayURL, ConsoleURL, OpsURL string // as people reach them; empty: not served
@@ -92,6 +113,9 @@ type House struct {
 	listening []net.Listener // that nobody serves yet
 	listeners map[string]net.Listener
 	failed    chan error
+	store     *certificate.Store // nil: there is no TLS here
+	closed    chan struct{}
+	closing   sync.Once
 }
 
 // Open starts everything, and returns once it can be called. Whatever was opened is closed
@@ -106,7 +130,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if o.Listen == nil {
 		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
-	h = &House{log: o.Log, failed: make(chan error, 3), listeners: map[string]net.Listener{}}
+	h = &House{log: o.Log, failed: make(chan error, 4), closed: make(chan struct{}), listeners: map[string]net.Listener{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -127,6 +151,10 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if err != nil {
 		return h, err
 	}
+	secureAt, err := h.listen(o, "gateway over TLS", o.GatewayTLS)
+	if err != nil {
+		return h, err
+	}
 	consoleAt, err := h.listen(o, "console", o.Console)
 	if err != nil {
 		return h, err
@@ -137,7 +165,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	}
 	h.GatewayURL, h.ConsoleURL, h.OpsURL = reached(o.GatewayPublic, gatewayAt), reached(o.Public, consoleAt), reached("", opsAt)
 	open := h.openGateway
-	if gatewayAt == nil {
+	if gatewayAt == nil && secureAt == nil {
 		open = h.openLedger
 	}
 	if err := open(ctx, o); err != nil {
@@ -153,7 +181,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 			return h, err
 		}
 	}
-	h.serve(gatewayAt, consoleAt, opsAt)
+	h.serve(gatewayAt, secureAt, consoleAt, opsAt)
 	return h, nil
 }
 
@@ -211,10 +239,17 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 		tracer = h.export.Tracer
 	}
 	// The gateway opens its database itself: it can start without it, and try on.
+	var store *certificate.Store
+	if o.GatewayTLS != "" {
+		if store, err = certificates(o); err != nil {
+			return err
+		}
+		h.store = store
+	}
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
-		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
+		Certificates: store, Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
@@ -226,6 +261,56 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	}
 	h.plane, h.inner = h.gateway.Plane(), h.gateway.Ops()
 	return nil
+}
+
+// certificates are those of files and of an authority; the gateway adds those of its
+// configuration.
+func certificates(o Options) (*certificate.Store, error) {
+	store := &certificate.Store{Now: o.Now}
+	if o.TLS.ACME != "" {
+		a := certificate.AuthorityOptions{Directory: o.TLS.ACME, Email: o.TLS.ACMEEmail, Folder: filepath.Join(o.Folder, CertificateFolder),
+			Key: derive(o.MasterKey, "certificates")}
+		if o.TLS.ACMERoots != "" {
+			pem, err := os.ReadFile(o.TLS.ACMERoots)
+			if err != nil {
+				return nil, fmt.Errorf("the roots of the authority: %w", err)
+			}
+			roots := x509.NewCertPool()
+			if !roots.AppendCertsFromPEM(pem) {
+				return nil, fmt.Errorf("the roots of the authority: %s holds no certificate", o.TLS.ACMERoots)
+			}
+			a.Client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+		}
+		var err error
+		if store.Authority, err = certificate.NewAuthority(a); err != nil {
+			return nil, err
+		}
+	}
+	for _, p := range o.TLS.Files {
+		if err := store.AddFiles(p.Chain, p.Key); err != nil {
+			return nil, fmt.Errorf("the certificate %s: %w", p.Chain, err)
+		}
+	}
+	return store, nil
+}
+
+// reloadEvery is how often certificate files are looked at.
+const reloadEvery = time.Minute
+
+// reload reads certificate files again when they have changed, until the house closes.
+func (h *House) reload() {
+	tick := time.NewTicker(reloadEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-h.closed:
+			return
+		case <-tick.C:
+			if err := h.store.Reload(); err != nil {
+				h.log.Error("read the certificates again; the former ones are still shown", zap.Error(err))
+			}
+		}
+	}
 }
 
 // openLedger opens what a console needs where the gateway is another process: the ledger
@@ -271,8 +356,12 @@ func (h *House) openConsole(ctx context.Context, o Options) error {
 }
 
 // serve hands each listener to who answers on it.
-func (h *House) serve(gatewayAt, consoleAt, opsAt net.Listener) {
+func (h *House) serve(gatewayAt, secureAt, consoleAt, opsAt net.Listener) {
 	h.listening = nil
+	if secureAt != nil {
+		h.serving.Go(func() { h.end("gateway over TLS", h.gateway.ServeTLS(secureAt)) })
+		h.serving.Go(h.reload)
+	}
 	if gatewayAt != nil {
 		h.serving.Go(func() { h.end("gateway", h.gateway.Serve(gatewayAt)) })
 	}
@@ -380,6 +469,7 @@ func (h *House) Leave(ctx context.Context) error {
 
 func (h *House) close(ctx context.Context, halves func() []error) error {
 	var errs []error
+	h.closing.Do(func() { close(h.closed) })
 	for _, l := range h.listening {
 		errs = append(errs, l.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/souk-market/souk/gateway/gate"
@@ -15,8 +16,9 @@ import (
 
 // Source is the body of a request that is still on its way from the caller.
 type Source interface {
-	// Next is the next piece of content, valid until the next call; io.EOF at the end. Any
-	// other error means that the body will never be whole.
+	// Next is the next piece of content, valid until the next call; io.EOF at the end, with
+	// the last piece if that is known by then. Any other error means that the body will never
+	// be whole.
 	Next() ([]byte, error)
 	// Stop makes a Next that waits, and all that follow, return an error. It may be called
 	// from another goroutine.
@@ -219,7 +221,9 @@ type pump struct {
 	chunked bool
 	timeout time.Duration
 	room    []byte
-	failed  error // of the caller's side; good once done is closed
+	read    atomic.Bool // the body was read to its end
+	failed  error       // of the caller's side; good once done is closed
+	stuck   bool        // the seller did not take all of it; as failed
 	done    chan struct{}
 }
 
@@ -233,6 +237,9 @@ func (p *pump) run() {
 			_ = conn.SetReadDeadline(time.Unix(1, 0)) // nobody waits for an answer to half a request
 			return
 		}
+		if err != nil {
+			p.read.Store(true)
+		}
 		// A seller that takes nothing for a while is as good as one that does not answer.
 		if conn.SetWriteDeadline(time.Now().Add(p.stream.idle)) != nil {
 			return
@@ -244,6 +251,7 @@ func (p *pump) run() {
 				piece = p.room
 			}
 			if _, werr := conn.Write(piece); werr != nil {
+				p.stuck = true
 				return // the answer, if there is one, says why
 			}
 		}
@@ -252,6 +260,7 @@ func (p *pump) run() {
 		}
 		if p.chunked {
 			if _, werr := conn.Write([]byte("0\r\n\r\n")); werr != nil {
+				p.stuck = true
 				return
 			}
 		}
@@ -276,6 +285,11 @@ func (s *Stream) stopPump() error {
 	if s.pump == nil {
 		return nil
 	}
+	if !s.pump.over() && s.pump.read.Load() {
+		// It has but to write what is left, and the seller has answered already.
+		_ = s.conn.SetWriteDeadline(time.Now().Add(lastWrite)) // its error comes with the write
+		<-s.pump.done
+	}
 	if !s.pump.over() {
 		s.pump.body.Stop()
 		_ = s.conn.SetWriteDeadline(time.Unix(1, 0)) // of a connection that is not used again
@@ -285,6 +299,9 @@ func (s *Stream) stopPump() error {
 	}
 	return s.pump.failed
 }
+
+// lastWrite is how long the end of a request may take that was answered already.
+const lastWrite = 250 * time.Millisecond
 
 // answer reads the head of the answer.
 func (s *Stream) answer(c *gate.Call, timeout time.Duration, bounds wire.Bounds) error {
@@ -438,7 +455,7 @@ func (s *Stream) Close() {
 		_ = s.stopPump() // whoever wanted to know has asked
 		keep := s.ended && s.keep
 		if keep && s.pump != nil {
-			keep = s.pump.failed == nil && s.conn.SetDeadline(time.Time{}) == nil
+			keep = s.pump.failed == nil && !s.pump.stuck && s.conn.SetDeadline(time.Time{}) == nil
 		}
 		s.conn.floor = 0
 		s.pool.give(s.conn, keep)
