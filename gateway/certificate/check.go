@@ -92,7 +92,9 @@ func parseChain(text []byte) (chain []*x509.Certificate, err error) {
 }
 
 func checkLeaf(leaf *x509.Certificate) error {
-	if leaf.IsCA {
+	// One that signed itself for its own names is what people make for their own machines, and
+	// the usual tools call it an authority's.
+	if leaf.IsCA && (leaf.CheckSignatureFrom(leaf) != nil || len(leaf.DNSNames)+len(leaf.IPAddresses) == 0) {
 		return errors.New("the first certificate is an authority's; the server's own comes first")
 	}
 	switch key := leaf.PublicKey.(type) {
