@@ -10,7 +10,7 @@ HAVE_BROWSER := $(wildcard examples/browser/*.go)
 PACKAGES = $(shell $(GO) list ./... | grep -v '/examples/browser')
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race check bench fuzz golden journey sdk fmt setup lint tidy generated arrows
+.PHONY: help run build test race check bench fuzz chaos golden journey sdk fmt setup lint tidy generated arrows
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ bench: ## the gateway beside nginx and haproxy (Debian's), if they are there, an
 
 fuzz: ## each fuzz target of the wire for a minute
 	for f in FuzzRequests FuzzResponses FuzzBodies; do $(GO) test ./gateway/wire -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 1s || exit 1; done
+
+chaos: ## what takes long: twenty upgrades under load, a hundred thousand calls; each fuzz target for a minute
+	SOUK_UPGRADES=20 SOUK_UPGRADE_CALLS=100000 $(GO) test -count=1 -v -timeout 10m -run UpgradesUnderLoad ./examples/command
+	$(MAKE) fuzz
 
 golden: ## rewrite golden files; look at the difference
 	$(GO) test ./sdkgen/lang/... -update

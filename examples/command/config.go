@@ -31,6 +31,7 @@ type settings struct {
 	without                     []string
 	log                         string
 	accessLog                   bool
+	streams                     time.Duration
 }
 
 // file is the configuration file. Each field is named as its flag; a name that is none of
@@ -49,6 +50,7 @@ type file struct {
 	Without               []string `yaml:"without"`
 	Log                   *string  `yaml:"log"`
 	AccessLog             *bool    `yaml:"access-log"`
+	Streams               *string  `yaml:"streams"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
@@ -66,6 +68,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.without, "without", nil, "plug-ins to leave out, by ID")
 	f.StringVar(&s.log, "log", "info", "debug, info, warn or error")
 	f.BoolVar(&s.accessLog, "access-log", false, "one line for each call of the gateway")
+	f.DurationVar(&s.streams, "streams", time.Hour, "how long streams may live on here after another process has taken over")
 }
 
 // load fills in what the command line does not say, from the environment and, where the

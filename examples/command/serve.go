@@ -13,9 +13,11 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"go.uber.org/zap"
 
 	"github.com/souk-market/souk/examples/demo"
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway/handover"
 )
 
 // drainFor is how long calls under way may take once we are told to stop.
@@ -34,10 +36,16 @@ sells reaches the gateway within a second; what the gateway counts reaches the
 console when it is booked, a moment after the call. For one machine without
 other needs, 'souk serve' is what you want.`
 
+const takingOver = `
+A new version takes over without a failed call: put its file in the place of the
+old one and send the running process SIGUSR2, or start it once more with the same
+--data. The sockets are handed to it; once it is ready the old process accepts
+nothing more, ends what it has under way, and exits.`
+
 func serveCommand(r role) *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{Use: r.name, Short: r.short, Args: noArgs}
-	cmd.Long = r.short + "."
+	cmd.Long = r.short + ".\n" + takingOver
 	if !r.gateway || !r.console {
 		cmd.Long += "\n" + halves
 	}
@@ -60,16 +68,56 @@ func serveCommand(r role) *cobra.Command {
 		if !r.gateway && o.GatewayPublic == "" {
 			o.GatewayPublic = "http://" + s.gateway // where the other half answers
 		}
-		return serve(cmd.Context(), cmd.OutOrStdout(), o)
+		return serve(cmd.Context(), cmd.OutOrStdout(), o, r, s.streams)
 	}
 	return cmd
 }
 
-func serve(ctx context.Context, out io.Writer, o house.Options) error {
+// serve runs a house until it is told to end, or until another process has taken over.
+func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams time.Duration) error {
+	socket := handover.Path(o.Folder, r.name)
+	taken, err := handover.Ask(ctx, socket)
+	if err != nil && !errors.Is(err, handover.ErrNobody) {
+		return err
+	}
+	defer taken.Close()
+	o.TakeOver = taken != nil
+	o.Listen = func(name, address string) (net.Listener, error) {
+		if l := taken.Listener(name, address); l != nil {
+			return l, nil
+		}
+		return net.Listen("tcp", address)
+	}
 	h, err := house.Open(ctx, o)
 	if err != nil {
 		return err
 	}
+	if taken != nil {
+		ready, cancel := context.WithTimeout(ctx, readyFor)
+		err := h.Ready(ready)
+		cancel()
+		if err == nil {
+			err = taken.Ready()
+		}
+		if err != nil {
+			return errors.Join(err, drain(h))
+		}
+		o.Log.Info("took over from the process before")
+	}
+	keeper, err := handover.Keep(socket, h.Listeners())
+	if err != nil {
+		// Without it the next binary starts as ever: after this process has ended.
+		o.Log.Warn("this process cannot be taken over from", zap.Error(err))
+	}
+	defer keeper.Close()
+	if err := greet(ctx, out, h, o); err != nil {
+		return errors.Join(err, drain(h))
+	}
+	return wait(ctx, h, keeper, o.Log, streams)
+}
+
+// greet says where everything is.
+func greet(ctx context.Context, out io.Writer, h *house.House, o house.Options) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if o.Console != "" {
 		fmt.Fprintf(w, "Market and console\t%s\n", h.ConsoleURL)
@@ -83,26 +131,65 @@ func serve(ctx context.Context, out io.Writer, o house.Options) error {
 	_ = w.Flush() // a terminal that is gone does not stop a server
 	token, err := h.SetUpToken(ctx)
 	if err != nil {
-		return errors.Join(err, drain(h))
+		return err
 	}
 	if token != "" {
 		fmt.Fprintf(out, "\nThere is no operator yet. Open this within the hour to become the first one:\n\n  %s/setup?token=%s\n", h.ConsoleURL, token)
 	}
-	return wait(ctx, h, h)
+	return nil
+}
+
+// readyFor bounds how long a process that takes over may need to be ready.
+const readyFor = time.Minute
+
+// wait waits for the signal to stop, for another process that takes over, or for a listener
+// that failed, and drains.
+func wait(ctx context.Context, h *house.House, keeper *handover.Keeper, log *zap.Logger, streams time.Duration) error {
+	upgrade := make(chan os.Signal, 1)
+	defer onUpgrade(upgrade)()
+	upgrades := make(chan error, 1)
+	busy := false
+	for {
+		select {
+		case <-ctx.Done():
+			return drain(h)
+		case err := <-h.Failed():
+			return errors.Join(err, drain(h))
+		case <-keeper.Taken():
+			log.Info("another process has taken over; what is under way here ends")
+			return leave(ctx, h, streams)
+		case <-upgrade:
+			if busy || keeper == nil {
+				continue
+			}
+			busy = true
+			go func() { upgrades <- keeper.Upgrade(ctx) }()
+		case err := <-upgrades:
+			busy = false
+			if err != nil {
+				log.Error("this process goes on", zap.Error(err))
+			}
+		}
+	}
+}
+
+// leave lets what is under way end: streams as long as they may, after a signal to stop as
+// long as ever.
+func leave(ctx context.Context, h *house.House, streams time.Duration) error {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), streams)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(drainFor):
+			cancel()
+		case <-end.Done():
+		}
+	})()
+	return h.Leave(end)
 }
 
 // closer is a house or a demo.
 type closer interface{ Close(context.Context) error }
-
-// wait waits for the signal to stop or for a listener that failed, and drains.
-func wait(ctx context.Context, h *house.House, c closer) error {
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-h.Failed():
-	}
-	return errors.Join(err, drain(c))
-}
 
 func drain(c closer) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainFor)
@@ -150,7 +237,11 @@ Sellers' servers may be on private addresses here, since the demo's own is.`}
 		if err := announce(cmd.OutOrStdout(), m.Ready, ready, asJSON); err != nil {
 			return errors.Join(err, drain(m))
 		}
-		return wait(cmd.Context(), m.House, m)
+		select {
+		case <-cmd.Context().Done():
+		case err = <-m.Failed():
+		}
+		return errors.Join(err, drain(m))
 	}
 	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -49,6 +50,12 @@ type Options struct {
 	// house without the console's is a gateway node, one without the gateway's a console
 	// node.
 	Gateway, Console, Ops string
+	// Listen makes a listener; nil: net.Listen. A process that takes over from another gives
+	// those that it was handed.
+	Listen func(name, address string) (net.Listener, error)
+	// TakeOver lets the house open beside another process on the folder, which is about to
+	// end.
+	TakeOver bool
 	// MasterKey is 32 bytes; nil: from the folder, made there at the first start.
 	MasterKey []byte
 	// Public and GatewayPublic are the addresses as people type them, "https://…"; empty:
@@ -77,6 +84,7 @@ type House struct {
 	ops       *http.Server
 	serving   sync.WaitGroup
 	listening []net.Listener // that nobody serves yet
+	listeners map[string]net.Listener
 	failed    chan error
 }
 
@@ -89,7 +97,10 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if o.Suffix == "" {
 		o.Suffix = "api.localhost"
 	}
-	h = &House{log: o.Log, failed: make(chan error, 3)}
+	if o.Listen == nil {
+		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
+	}
+	h = &House{log: o.Log, failed: make(chan error, 3), listeners: map[string]net.Listener{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -106,15 +117,15 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	}
 	// All listeners come first: an address that is taken is the commonest fault, and the
 	// console must know the gateway's.
-	gatewayAt, err := h.listen("gateway", o.Gateway)
+	gatewayAt, err := h.listen(o, "gateway", o.Gateway)
 	if err != nil {
 		return h, err
 	}
-	consoleAt, err := h.listen("console", o.Console)
+	consoleAt, err := h.listen(o, "console", o.Console)
 	if err != nil {
 		return h, err
 	}
-	opsAt, err := h.listen("inner listener", o.Ops)
+	opsAt, err := h.listen(o, "inner listener", o.Ops)
 	if err != nil {
 		return h, err
 	}
@@ -135,11 +146,11 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	return h, nil
 }
 
-func (h *House) listen(what, address string) (net.Listener, error) {
+func (h *House) listen(o Options, what, address string) (net.Listener, error) {
 	if address == "" {
 		return nil, nil
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := o.Listen(what, address)
 	if err != nil {
 		if errors.Is(err, syscall.EADDRINUSE) {
 			err = fmt.Errorf("%w; end the program that has it, or choose another address", err)
@@ -147,8 +158,13 @@ func (h *House) listen(what, address string) (net.Listener, error) {
 		return nil, fmt.Errorf("the %s: %w", what, err)
 	}
 	h.listening = append(h.listening, l)
+	h.listeners[what] = l
 	return l, nil
 }
+
+// Listeners are those that are served, by name, to be handed to the process that takes
+// over.
+func (h *House) Listeners() map[string]net.Listener { return maps.Clone(h.listeners) }
 
 // reached is the address of a listener as people on this machine type it.
 func reached(public string, l net.Listener) string {
@@ -177,7 +193,7 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	// The gateway opens its database itself: it can start without it, and try on.
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
-		AllowPrivateUpstreams: o.AllowPrivateUpstreams, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
+		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
@@ -275,20 +291,74 @@ func (h *House) SetUpToken(ctx context.Context) (string, error) {
 	return s.FirstOperator(ctx)
 }
 
+// Ready waits until calls can be answered.
+func (h *House) Ready(ctx context.Context) error {
+	if h.gateway == nil {
+		return nil
+	}
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		err := h.gateway.Ready(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the gateway is not ready: %w", errors.Join(err, ctx.Err()))
+		case <-again.C:
+		}
+	}
+}
+
 // Close drains and ends everything, as long as ctx allows: first nobody comes in any more,
 // then the console's work ends, since it talks to the gateway, then the gateway settles.
 func (h *House) Close(ctx context.Context) error {
+	return h.close(ctx, func() []error {
+		var errs []error
+		if h.console != nil {
+			errs = append(errs, h.console.Stop(ctx))
+		}
+		if h.gateway != nil {
+			errs = append(errs, h.gateway.Close(ctx))
+		}
+		return errs
+	})
+}
+
+// pagesFor is how long the console's work has to end once another process has taken over.
+const pagesFor = 20 * time.Second
+
+// Leave is Close after another process has taken over: nobody comes in any more at once,
+// and streams may live on as long as ctx allows. What the console has under way ends beside
+// that; the other one's goes on.
+func (h *House) Leave(ctx context.Context) error {
+	return h.close(ctx, func() []error {
+		var both sync.WaitGroup
+		var errs [3]error
+		short, cancel := context.WithTimeout(ctx, pagesFor)
+		defer cancel()
+		if h.ops != nil {
+			both.Go(func() { errs[2] = h.ops.Shutdown(short) }) // it would say that we are draining
+		}
+		if h.gateway != nil {
+			both.Go(func() { errs[0] = h.gateway.Close(ctx) })
+		}
+		if h.console != nil {
+			both.Go(func() { errs[1] = h.console.Stop(short) })
+		}
+		both.Wait()
+		return errs[:]
+	})
+}
+
+func (h *House) close(ctx context.Context, halves func() []error) error {
 	var errs []error
 	for _, l := range h.listening {
 		errs = append(errs, l.Close())
 	}
 	h.listening = nil
-	if h.console != nil {
-		errs = append(errs, h.console.Stop(ctx))
-	}
-	if h.gateway != nil {
-		errs = append(errs, h.gateway.Close(ctx))
-	}
+	errs = append(errs, halves()...)
 	if h.ops != nil {
 		errs = append(errs, h.ops.Shutdown(ctx))
 	}

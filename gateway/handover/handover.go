@@ -13,6 +13,8 @@ package handover
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -61,7 +63,7 @@ func Ask(ctx context.Context, path string) (*Taken, error) {
 		return nil, err
 	}
 	t := &Taken{conn: c, listeners: map[string]net.Listener{}}
-	if err := t.ask(); err != nil {
+	if err := errors.Join(friend(c), t.ask()); err != nil {
 		return nil, errors.Join(fmt.Errorf("handover: %w", err), t.Close())
 	}
 	return t, nil
@@ -227,8 +229,24 @@ func bind(path string) (*net.UnixListener, error) {
 	return l, nil
 }
 
-// Path is where the socket of a data folder is.
-func Path(folder string) string { return filepath.Join(folder, "handover.sock") }
+// Path is where the socket of a program on a data folder is; role tells several programs on
+// one folder apart. Where the folder's path is longer than a socket's may be, it is a name
+// made of it among the temporary files.
+func Path(folder, role string) string {
+	path := filepath.Join(folder, "handover-"+role+".sock")
+	if len(path) <= maxPath {
+		return path
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	sum := sha256.Sum256([]byte(path))
+	return filepath.Join(os.TempDir(), "souk-"+hex.EncodeToString(sum[:12])+".sock")
+}
+
+// maxPath leaves room, in the 104 bytes that a socket's name has at least, for the number
+// of a process behind it.
+const maxPath = 90
 
 func (k *Keeper) serve() {
 	for {
@@ -247,23 +265,28 @@ func (k *Keeper) hand(c *net.UnixConn) {
 		_ = say(c, word{Say: "no", Why: why}, nil) // who asked has gone, or reads it
 	}
 	_ = c.SetDeadline(time.Now().Add(wordFor)) // a socket of ours has deadlines
+	// Whoever asks is heard first: an answer to what was not said yet may be lost.
+	w, _, err := hear(c)
+	if err != nil || w.Say != "ask" {
+		refuse(fmt.Sprintf("this is version %d", version))
+		return
+	}
 	if err := friend(c); err != nil {
 		refuse(err.Error())
 		return
 	}
-	if !k.turn.TryLock() {
-		refuse("another process is taking over already")
-		return
+	one := k.turn.TryLock()
+	if one {
+		defer k.turn.Unlock()
 	}
-	defer k.turn.Unlock()
 	select {
 	case <-k.taken:
 		refuse("another process has taken over; ask again, and it will answer")
 		return
 	default:
 	}
-	if w, _, err := hear(c); err != nil || w.Say != "ask" {
-		refuse(fmt.Sprintf("this is version %d", version))
+	if !one {
+		refuse("another process is taking over already")
 		return
 	}
 	if err := say(c, word{Say: "take", Listeners: k.names}, k.listeners); err != nil {
@@ -290,8 +313,13 @@ func (k *Keeper) hand(c *net.UnixConn) {
 }
 
 // Taken is closed when another process has taken over. The owner then stops accepting, and
-// lets what is under way end.
-func (k *Keeper) Taken() <-chan struct{} { return k.taken }
+// lets what is under way end. Nobody takes over from a keeper that is nil.
+func (k *Keeper) Taken() <-chan struct{} {
+	if k == nil {
+		return nil
+	}
+	return k.taken
+}
 
 // Upgrade starts the program anew, as it was started, from the file where it was then, and
 // waits until it has taken over. An error says why it did not; then we go on.

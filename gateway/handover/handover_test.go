@@ -25,7 +25,7 @@ func socket(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return Path(dir)
+	return Path(dir, "all")
 }
 
 func listen(t *testing.T) net.Listener {
@@ -156,6 +156,7 @@ func TestWhoIsNeverReadyChangesNothing(t *testing.T) {
 	if err := second.Ready(); err != nil {
 		t.Error(err)
 	}
+	<-k.Taken()
 	if _, err := Ask(t.Context(), path); err == nil || !strings.Contains(err.Error(), "has taken over") {
 		t.Errorf("one who comes too late: %v", err)
 	}
@@ -241,6 +242,21 @@ func TestStrangersAreRefused(t *testing.T) {
 		}
 		_ = c.Close()
 	}
+}
+
+// A folder may be deeper than a socket's name may be long.
+func TestPathsOfDeepFolders(t *testing.T) {
+	deep := filepath.Join(t.TempDir(), strings.Repeat("deep/", 30))
+	path := Path(deep, "all")
+	if len(path) > maxPath || path == Path(deep, "gateway") || path != Path(deep, "all") {
+		t.Errorf("%q", path)
+	}
+	k := keep(t, path, map[string]net.Listener{"gateway": listen(t)})
+	if err := ask(t, path).Ready(); err != nil {
+		t.Error(err)
+	}
+	_ = k.Close()
+	_ = os.Remove(path)
 }
 
 func TestAddresses(t *testing.T) {

@@ -1,0 +1,321 @@
+package command
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/handover"
+)
+
+// asProgram makes the test's own program be souk.
+const asProgram = "SOUK_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(Main())
+	}
+	os.Exit(m.Run())
+}
+
+// program is a running souk, and those that it has started.
+type program struct {
+	t    *testing.T
+	log  *lines
+	wait chan error
+	cmd  *exec.Cmd
+}
+
+// lines is what programs have written.
+type lines struct {
+	mu sync.Mutex // guards b
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func launch(t *testing.T, log *lines, args ...string) *program {
+	t.Helper()
+	p := &program{t: t, log: log, wait: make(chan error, 1), cmd: exec.Command(os.Args[0], args...)}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	// A group of its own, so that those that it starts can be ended with it.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.wait <- p.cmd.Wait() }()
+	return p
+}
+
+// market fills a data folder: a route to a seller, an app that may call it.
+func market(t *testing.T, folder, seller string) (code string) {
+	t.Helper()
+	h, err := house.Open(t.Context(), house.Options{Folder: folder, Gateway: "127.0.0.1:0", AllowPrivateUpstreams: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := h.Gateway().Plane()
+	c, err := p.CreateApp(t.Context(), control.App{ID: "app_a", Owner: "acc_a", Name: "a", Live: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Apply(t.Context(),
+		&control.Group{ID: "grp_a", Name: "a", Domains: []string{"a.test"}, Live: true},
+		&control.Route{ID: "rte_a", Group: "grp_a", Product: "prd_a", Method: "GET", Path: "/[*]", Upstream: seller, Live: true},
+		&control.Grant{ID: "grt_a", App: "app_a", Product: "prd_a", Live: true},
+		&control.Package{ID: "pkg_a", Grant: "grt_a", Calls: 10_000_000, From: time.Now().Add(-time.Hour), Live: true},
+	); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c.AppCode
+}
+
+// used is how many calls the ledger of a folder has charged.
+func used(t *testing.T, folder string) int64 {
+	t.Helper()
+	h, err := house.Open(t.Context(), house.Options{Folder: folder, Gateway: "127.0.0.1:0", AllowPrivateUpstreams: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(t.Context())
+	list, err := h.Gateway().Plane().Balances(t.Context(), "grt_a")
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	if list[0].Used+list[0].Remaining != list[0].Total {
+		t.Errorf("%+v does not add up", list[0])
+	}
+	return list[0].Used
+}
+
+// caller calls as programs do that never try again.
+type caller struct {
+	addr, code string
+	keep       bool
+	conn       net.Conn
+	in         *bufio.Reader
+}
+
+func (c *caller) call(path string) error {
+	if c.conn == nil {
+		conn, err := net.DialTimeout("tcp", c.addr, 10*time.Second)
+		if err != nil {
+			return err
+		}
+		c.conn, c.in = conn, bufio.NewReader(conn)
+	}
+	_ = c.conn.SetDeadline(time.Now().Add(20 * time.Second)) // a test that hangs should say where
+	more := ""
+	if !c.keep {
+		more = "Connection: close\r\n"
+	}
+	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: a.test\r\nAuthorization: APPCODE "+c.code+"\r\n"+more+"\r\n"); err != nil {
+		return fmt.Errorf("write: %w", err)
+	}
+	a, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	body, err := io.ReadAll(a.Body)
+	if err != nil {
+		return fmt.Errorf("body: %w", err)
+	}
+	if a.StatusCode != http.StatusOK || string(body) != "ok" {
+		return fmt.Errorf("%s %s %q", a.Status, a.Header.Get("X-Ca-Error-Message"), body)
+	}
+	if a.Close || !c.keep {
+		_ = c.conn.Close() // as was agreed
+		c.conn = nil
+	}
+	return nil
+}
+
+func number(t *testing.T, name string, usual int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return usual
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(name, err)
+	}
+	return n
+}
+
+// X18, G8: callers that never try again meet twenty upgrades (five here; make chaos has all)
+// on new and on kept connections, and no call fails. A stream that began before goes on to
+// its end, and the ledger has exactly what was answered.
+func TestUpgradesUnderLoad(t *testing.T) {
+	upgrades, calls := number(t, "SOUK_UPGRADES", 5), number(t, "SOUK_UPGRADE_CALLS", 10_000)
+	more := make(chan struct{})
+	seller := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stream" {
+			_ = http.NewResponseController(w).Flush() // the head
+			for range more {
+				_, _ = io.WriteString(w, "x")
+				_ = http.NewResponseController(w).Flush() // one byte
+			}
+			return
+		}
+		_, _ = io.WriteString(w, "ok")
+	})}
+	sl, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = seller.Serve(sl) }() // ends with Close
+	defer seller.Close()
+	folder, err := os.MkdirTemp("", "souk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	code := market(t, folder, "http://"+sl.Addr().String())
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := free.Addr().String()
+	_ = free.Close() // it was only to find a port
+	log := &lines{}
+	p := launch(t, log, "gateway", "--data", folder, "--gateway", addr, "--ops", "", "--allow-private-upstreams", "--streams", "1m")
+	defer func() {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what the test has left
+		if t.Failed() {
+			t.Logf("the programs said:\n%s", log)
+		}
+	}()
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); !ok(); {
+			if time.Now().After(end) {
+				t.Fatalf("%s: it does not come to that", what)
+			}
+			time.Sleep(2 * time.Millisecond) // another process is waited for
+		}
+	}
+	until("the first start", func() bool { return (&caller{addr: addr, code: code}).call("/first") == nil })
+
+	stream := &caller{addr: addr, code: code}
+	streamed := make(chan error, 1)
+	if stream.conn, err = net.Dial("tcp", addr); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(stream.conn, "GET /stream HTTP/1.1\r\nHost: a.test\r\nAuthorization: APPCODE "+code+"\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	begun, err := http.ReadResponse(bufio.NewReader(stream.conn), nil)
+	if err != nil || begun.StatusCode != 200 {
+		t.Fatal(begun, err)
+	}
+	go func() {
+		b, err := io.ReadAll(begun.Body)
+		if err == nil && len(b) != upgrades+1 {
+			err = fmt.Errorf("%d bytes, want %d", len(b), upgrades+1)
+		}
+		streamed <- err
+	}()
+
+	var good, bad atomic.Int64
+	stop := make(chan struct{})
+	var clients sync.WaitGroup
+	for i := range 8 {
+		clients.Go(func() {
+			c := &caller{addr: addr, code: code, keep: i%2 == 0}
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := c.call(fmt.Sprintf("/%d/%d", i, n)); err != nil {
+					bad.Add(1)
+					t.Errorf("call %d of client %d, kept %v: %v", n, i, c.keep, err)
+					return
+				}
+				good.Add(1)
+			}
+		})
+	}
+	socket := handover.Path(folder, "gateway")
+	current := p.cmd.Process.Pid
+	for i := range upgrades {
+		more <- struct{}{} // the stream goes on
+		share := int64((i + 1) * calls / (upgrades + 1))
+		until("calls", func() bool { return good.Load() >= share || bad.Load() > 0 })
+		was := inode(socket)
+		if i%2 == 0 {
+			if err := syscall.Kill(current, syscall.SIGUSR2); err != nil {
+				t.Fatal(err)
+			}
+		} else { // or it is simply started once more
+			launch(t, log, p.cmd.Args[1:]...)
+		}
+		until("the next process", func() bool { return inode(socket) != was })
+		current = keeperOf(t, socket)
+	}
+	until("all calls", func() bool { return good.Load() >= int64(calls) || bad.Load() > 0 })
+	close(stop)
+	clients.Wait()
+	more <- struct{}{}
+	close(more)
+	if err := <-streamed; err != nil {
+		t.Errorf("the stream that began before: %v", err)
+	}
+	if err := syscall.Kill(current, syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	until("the end", func() bool {
+		_, err := handover.Ask(context.Background(), socket)
+		return errors.Is(err, handover.ErrNobody) && syscall.Kill(current, 0) != nil
+	})
+	if err := <-p.wait; err != nil {
+		t.Errorf("the first process ended with %v", err)
+	}
+	if got, want := used(t, folder), good.Load()+2; got != want && got != want+1 { // the first call was tried until it was answered
+		t.Errorf("%d calls are charged, %d were answered", got, want)
+	}
+	if n := strings.Count(log.String(), "has taken over"); n != upgrades {
+		t.Errorf("%d processes were taken over from, want %d", n, upgrades)
+	}
+	t.Logf("%d calls, %d upgrades, %d failed", good.Load(), upgrades, bad.Load())
+}
+
+func inode(path string) uint64 {
+	var s syscall.Stat_t
+	if syscall.Stat(path, &s) != nil {
+		return 0
+	}
+	return s.Ino
+}
