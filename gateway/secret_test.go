@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -22,6 +24,7 @@ import (
 	"github.com/souk-market/souk/gateway"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gatewaytest"
+	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/signer"
 )
 
@@ -51,8 +54,18 @@ func (p *page) logger() *zap.Logger {
 // answer, not at the seller, not in a metric, not in what is kept. K12, API-05.
 func TestSecretsStaySecret(t *testing.T) {
 	log, folder := &page{}, t.TempDir()
+	told := &page{}
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(told, r.Body) // what does not come is missed below
+	}))
+	defer collector.Close()
+	export, err := ops.NewExporter(ops.ExportOptions{Endpoint: collector.URL, Ratio: 1, Every: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, closeAccess := ops.AccessLog(&ops.LogFile{Path: filepath.Join(folder, "access.log")})
 	h := gatewaytest.New(t, func(o *gateway.Options) {
-		o.Log, o.AccessLog, o.Folder = log.logger(), log.logger(), folder
+		o.Log, o.AccessLog, o.Folder, o.Tracer = log.logger(), zap.New(zapcore.NewTee(log.logger().Core(), access.Core())), folder, export.Tracer
 	})
 	h.Group()
 	c := h.App("hangzhou")
@@ -136,9 +149,15 @@ func TestSecretsStaySecret(t *testing.T) {
 	keep("an answer", bytes.Join(seen, nil))
 	keep("the log", log.bytes())
 	keep("at the seller", []byte(strings.Join(h.Seller.Asked(), "\n")))
-	metrics := httptest.NewRecorder()
-	h.Ops().ServeHTTP(metrics, httptest.NewRequest(http.MethodGet, "/metrics", nil))
-	keep("a metric", metrics.Body.Bytes())
+	for _, inner := range []string{"/metrics", "/explain", "/routes", "/readyz"} {
+		shown := httptest.NewRecorder()
+		h.Ops().ServeHTTP(shown, httptest.NewRequest(http.MethodGet, inner, nil))
+		keep(inner, shown.Body.Bytes())
+	}
+	if err := errors.Join(export.Close(t.Context()), closeAccess()); err != nil {
+		t.Fatal(err)
+	}
+	keep("a trace", told.bytes())
 	calls, err := h.Plane.Calls(context.Background(), control.CallFilter{Max: 100})
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +178,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		}
 		keep(filepath.Base(f), b)
 	}
-	for _, word := range []string{`"msg":"call"`, "souk_gateway_calls_total", "GET /a?x=1 HTTP/1.1", `"code":"A400AC"`} {
+	for _, word := range []string{`"msg":"call"`, "souk_gateway_calls_total", "GET /a?x=1 HTTP/1.1", `"code":"A400AC"`, `"gate":"auth"`, `"path":"/[*]"`, `"resourceSpans"`} {
 		if !bytes.Contains(all, []byte(word)) {
 			t.Errorf("there is no %s to look at", word)
 		}

@@ -187,9 +187,14 @@ func routeLine(g *control.Group, r *control.Route) RouteLine {
 func (i Inner) explain(w http.ResponseWriter, r *http.Request) {
 	id := strings.ToUpper(r.URL.Query().Get("request"))
 	if id == "" && i.Refusals != nil {
-		write(w, http.StatusOK, struct {
-			Refused []Refused `json:"refused"`
-		}{i.Refusals.Last(50)})
+		last := i.Refusals.Last(50)
+		page := struct {
+			Refused []Explanation `json:"refused"`
+		}{make([]Explanation, len(last))}
+		for n, one := range last {
+			page.Refused[n] = Explain(one)
+		}
+		write(w, http.StatusOK, page)
 		return
 	}
 	if i.Refusals != nil {
