@@ -206,6 +206,9 @@ func (s *Server) open(l *listener) bool {
 	return true
 }
 
+// Meter counts the calls, for whoever sends the numbers elsewhere.
+func (s *Server) Meter() *ops.Meter { return s.meter }
+
 // Ops is the inner side: health, readiness, metrics, profiles, the table of routes, and why
 // a call was refused. It must not be public.
 func (s *Server) Ops() http.Handler {

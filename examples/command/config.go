@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway/ops"
 )
 
 // settings are what a node must know of its machine. What an operator decides is in the
@@ -31,7 +32,13 @@ type settings struct {
 	without                     []string
 	log                         string
 	accessLog                   bool
+	accessFile                  string
+	otlp                        string
+	otlpRatio                   float64
 	streams                     time.Duration
+
+	level   *zap.AtomicLevel // of the log, once there is one
+	endLogs func() error     // writes what waits
 }
 
 // file is the configuration file. Each field is named as its flag; a name that is none of
@@ -50,6 +57,9 @@ type file struct {
 	Without               []string `yaml:"without"`
 	Log                   *string  `yaml:"log"`
 	AccessLog             *bool    `yaml:"access-log"`
+	AccessLogFile         *string  `yaml:"access-log-file"`
+	OTLP                  *string  `yaml:"otlp"`
+	OTLPRatio             *float64 `yaml:"otlp-ratio"`
 	Streams               *string  `yaml:"streams"`
 }
 
@@ -68,6 +78,9 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringSliceVar(&s.without, "without", nil, "plug-ins to leave out, by ID")
 	f.StringVar(&s.log, "log", "info", "debug, info, warn or error")
 	f.BoolVar(&s.accessLog, "access-log", false, "one line for each call of the gateway")
+	f.StringVar(&s.accessFile, "access-log-file", "", "write those lines here instead; begun anew each day and after 100 MiB, kept for a fortnight")
+	f.StringVar(&s.otlp, "otlp", "", "collector that traces and metrics are sent to, by OTLP over HTTP: http://127.0.0.1:4318")
+	f.Float64Var(&s.otlpRatio, "otlp-ratio", 0.01, "part of the traces that begin here and are sent; those that callers mark are sent anyway")
 	f.DurationVar(&s.streams, "streams", time.Hour, "how long streams may live on here after another process has taken over")
 }
 
@@ -136,18 +149,25 @@ func readFile(path string, into map[string]string) error {
 	return nil
 }
 
-// loggers write to the standard error stream: what people should know, and calls.
+// loggers write to the standard error stream: what people should know, and calls. Calls go
+// to a file of their own if there is one. endLogs is called when nothing is logged any more.
 func (s *settings) loggers() (log, access *zap.Logger, err error) {
 	level, err := zapcore.ParseLevel(s.log)
 	if err != nil {
 		return nil, nil, usageError{fmt.Errorf("log: %w", err)}
 	}
+	atomic := zap.NewAtomicLevelAt(level)
+	s.level = &atomic
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.ISO8601TimeEncoder
 	enc := zapcore.NewConsoleEncoder(c)
-	log = zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), level))
+	log = zap.New(zapcore.NewCore(enc, zapcore.Lock(os.Stderr), atomic))
+	s.endLogs = func() error { return nil }
 	access = zap.NewNop()
-	if s.accessLog {
+	switch {
+	case s.accessFile != "":
+		access, s.endLogs = ops.AccessLog(&ops.LogFile{Path: s.accessFile, Keep: 14 * 24 * time.Hour})
+	case s.accessLog:
 		c.MessageKey = zapcore.OmitKey
 		access = zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(c), zapcore.Lock(os.Stderr), zap.InfoLevel))
 	}
@@ -161,6 +181,13 @@ func (s *settings) options() (house.Options, error) {
 	var err error
 	if o.Log, o.AccessLog, err = s.loggers(); err != nil {
 		return o, err
+	}
+	o.Level, o.OpsToken = s.level, os.Getenv("SOUK_OPS_TOKEN")
+	if s.otlp != "" {
+		o.Export = &ops.ExportOptions{Endpoint: s.otlp, Ratio: s.otlpRatio}
+		if o.Export.Instance, err = os.Hostname(); err != nil {
+			return o, err
+		}
 	}
 	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
 		return o, usageError{fmt.Errorf("zone: %w", err)}

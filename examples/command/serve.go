@@ -68,7 +68,7 @@ func serveCommand(r role) *cobra.Command {
 		if !r.gateway && o.GatewayPublic == "" {
 			o.GatewayPublic = "http://" + s.gateway // where the other half answers
 		}
-		return serve(cmd.Context(), cmd.OutOrStdout(), o, r, s.streams)
+		return errors.Join(serve(cmd.Context(), cmd.OutOrStdout(), o, r, s.streams), s.endLogs())
 	}
 	return cmd
 }

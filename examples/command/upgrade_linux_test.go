@@ -9,8 +9,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,7 +211,8 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	addr := free.Addr().String()
 	_ = free.Close() // it was only to find a port
 	log := &lines{}
-	p := launch(t, log, "gateway", "--data", folder, "--gateway", addr, "--ops", "", "--allow-private-upstreams", "--streams", "1m")
+	p := launch(t, log, "gateway", "--data", folder, "--gateway", addr, "--ops", "", "--allow-private-upstreams", "--streams", "1m",
+		"--access-log-file", filepath.Join(folder, "calls", "access.log"))
 	defer func() {
 		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what the test has left
 		if t.Failed() {
@@ -306,6 +309,14 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	if got, want := used(t, folder), good.Load()+2; got != want && got != want+1 { // the first call was tried until it was answered
 		t.Errorf("%d calls are charged, %d were answered", got, want)
 	}
+	// Two processes write one log while they overlap, and no line is lost.
+	logged, err := os.ReadFile(filepath.Join(folder, "calls", "access.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := int64(bytes.Count(logged, []byte(`"outcome":"charged"`))); n < good.Load()+2 || n > good.Load()+3 {
+		t.Errorf("%d lines of charged calls, %d were answered", n, good.Load())
+	}
 	if n := strings.Count(log.String(), "has taken over"); n != upgrades {
 		t.Errorf("%d processes were taken over from, want %d", n, upgrades)
 	}
@@ -318,4 +329,88 @@ func inode(path string) uint64 {
 		return 0
 	}
 	return s.Ino
+}
+
+// What is set on the command line is what runs: a token for the inner side, a level that
+// can be changed, a collector that hears of calls.
+func TestTheInnerSideOfAProgram(t *testing.T) {
+	var mu sync.Mutex // guards told
+	var told bytes.Buffer
+	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = io.Copy(&told, r.Body) // what does not come is missed below
+	}))
+	defer collector.Close()
+	seller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
+	defer seller.Close()
+	folder := t.TempDir()
+	code := market(t, folder, seller.URL)
+	var addrs [2]string
+	for i := range addrs {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs[i] = l.Addr().String()
+		_ = l.Close() // it was only to find a port
+	}
+	t.Setenv("SOUK_OPS_TOKEN", "t0ken")
+	log := &lines{}
+	p := launch(t, log, "gateway", "--data", folder, "--gateway", addrs[0], "--ops", addrs[1], "--allow-private-upstreams", "--otlp", collector.URL, "--otlp-ratio", "1", "--log", "warn")
+	defer func() {
+		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what the test has left
+		if t.Failed() {
+			t.Logf("the program said:\n%s", log)
+		}
+	}()
+	for end := time.Now().Add(30 * time.Second); (&caller{addr: addrs[0], code: code}).call("/first") != nil; {
+		if time.Now().After(end) {
+			t.Fatal("it does not start")
+		}
+		time.Sleep(2 * time.Millisecond) // another process is waited for
+	}
+	ask := func(method, page, token, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(method, "http://"+addrs[1]+page, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+		a, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		b, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.StatusCode, string(b)
+	}
+	if status, _ := ask("GET", "/metrics", "wrong", ""); status != 401 {
+		t.Errorf("a wrong token: %d", status)
+	}
+	if _, text := ask("GET", "/metrics", "t0ken", ""); !strings.Contains(text, `outcome="charged",route="rte_a"} 1`) {
+		t.Errorf("metrics: %s", text)
+	}
+	if _, text := ask("GET", "/routes?host=a.test", "t0ken", ""); !strings.Contains(text, "rte_a") {
+		t.Errorf("routes: %s", text)
+	}
+	if status, text := ask("PUT", "/log/level", "t0ken", `{"level":"debug"}`); status != 200 || !strings.Contains(text, "debug") {
+		t.Errorf("level: %d %s", status, text)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-p.wait; err != nil {
+		t.Error(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, part := range []string{`"resourceSpans"`, `"name":"GET /[*]"`, `"resourceMetrics"`, `"souk.gateway.calls"`} {
+		if !strings.Contains(told.String(), part) {
+			t.Errorf("the collector was not told of %s: %s", part, told.String())
+		}
+	}
 }

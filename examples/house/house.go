@@ -64,9 +64,12 @@ type Options struct {
 	Suffix                string   // of the domains of new API groups; empty: "api.localhost"
 	SharedDomains         []string // console.Config.SharedDomains
 	AllowPrivateUpstreams bool
-	Zone                  *time.Location // nil: the console's default
-	Without               []string       // plug-ins to leave out
-	Log, AccessLog        *zap.Logger    // nil: nothing is logged
+	Zone                  *time.Location     // nil: the console's default
+	Without               []string           // plug-ins to leave out
+	Log, AccessLog        *zap.Logger        // nil: nothing is logged
+	Level                 *zap.AtomicLevel   // of Log, to be changed on the inner side; nil: it cannot be
+	OpsToken              string             // demanded on the inner side; empty: none
+	Export                *ops.ExportOptions // where traces and metrics go; nil: nowhere
 	Now                   func() time.Time
 }
 
@@ -77,6 +80,7 @@ type House struct {
 	log       *zap.Logger
 	databases []*storage.DB
 	gateway   *gateway.Server // nil on a console node
+	export    *ops.Exporter   // nil: there is none
 	plane     control.Plane
 	inner     http.Handler // of the inner listener
 	unwatch   context.CancelFunc
@@ -192,11 +196,26 @@ func (h *House) database(folder, file string) (*storage.DB, error) {
 func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	// The gateway opens its database itself: it can start without it, and try on.
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
+	var tracer *ops.Tracer
+	if o.Export != nil {
+		to := *o.Export
+		to.Log = o.Log.Named("otlp")
+		if h.export, err = ops.NewExporter(to); err != nil {
+			return err
+		}
+		tracer = h.export.Tracer
+	}
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
-		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog, Now: o.Now})
+		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
+		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
+	}
+	if h.export != nil {
+		m := h.gateway.Meter()
+		h.export.Measure(m)
+		m.Counter("souk_gateway_traces_dropped_total", "Steps of traces that the collector was not told of.", func() float64 { return float64(tracer.Dropped()) })
 	}
 	h.plane, h.inner = h.gateway.Plane(), h.gateway.Ops()
 	return nil
@@ -359,6 +378,9 @@ func (h *House) close(ctx context.Context, halves func() []error) error {
 	}
 	h.listening = nil
 	errs = append(errs, halves()...)
+	if h.export != nil {
+		errs = append(errs, h.export.Close(ctx))
+	}
 	if h.ops != nil {
 		errs = append(errs, h.ops.Shutdown(ctx))
 	}

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,7 +30,7 @@ type ExportOptions struct {
 	MostTrace int64         // traces told in a second at most; 0: DefaultMostTraces
 	Queue     int           // steps that may wait; 0: DefaultQueue
 	Every     time.Duration // how often traces are sent; 0: DefaultTraceEvery
-	Metrics   *Meter        // nil: no metrics are sent
+	Metrics   *Meter        // nil: no metrics are sent, unless Measure says whose
 	MetricsIn time.Duration // how often those are; 0: DefaultMetricsEvery
 
 	Client *http.Client // nil: one with a limit of time
@@ -59,7 +60,11 @@ type Exporter struct {
 	stop   chan struct{}
 	done   sync.WaitGroup
 	failed bool // the last message was not taken; one line in the log is enough
+	meter  atomic.Pointer[Meter]
 }
+
+// Measure says whose metrics are sent from now on.
+func (e *Exporter) Measure(m *Meter) { e.meter.Store(m) }
 
 // NewExporter begins to export.
 func NewExporter(o ExportOptions) (*Exporter, error) {
@@ -83,6 +88,7 @@ func NewExporter(o ExportOptions) (*Exporter, error) {
 	if e.client == nil {
 		e.client = &http.Client{Timeout: exportFor}
 	}
+	e.meter.Store(o.Metrics)
 	e.done.Go(e.run)
 	return e, nil
 }
@@ -152,8 +158,8 @@ func (e *Exporter) sendTraces(steps []Step) {
 }
 
 func (e *Exporter) sendMetrics() {
-	if e.o.Metrics != nil {
-		e.send("/v1/metrics", e.metrics(time.Now()))
+	if m := e.meter.Load(); m != nil {
+		e.send("/v1/metrics", e.metrics(m, time.Now()))
 	}
 }
 
@@ -319,8 +325,7 @@ func (e *Exporter) traces(steps []Step) []byte {
 // cumulative: a number counts from when we began.
 const cumulative = `"aggregationTemporality":2`
 
-func (e *Exporter) metrics(now time.Time) []byte {
-	m := e.o.Metrics
+func (e *Exporter) metrics(m *Meter, now time.Time) []byte {
 	var p page
 	times := func() {
 		p.raw(`"startTimeUnixNano":`).nanos(e.begun).raw(`,"timeUnixNano":`).nanos(now)

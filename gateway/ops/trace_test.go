@@ -268,7 +268,8 @@ func TestMetricsAreExported(t *testing.T) {
 	m.Route("rte_a").Answered(true, 200)
 	m.Route("rte_a").Refused("B403MQ")
 	m.Upstream(3 * time.Millisecond)
-	e := export(t, c, func(o *ExportOptions) { o.Metrics = m })
+	e := export(t, c, nil)
+	e.Measure(m)
 	finish(t, e)
 	byName := map[string]metric{}
 	for _, one := range c.metrics {
