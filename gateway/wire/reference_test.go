@@ -193,7 +193,7 @@ func refRequests(stream string) (r reading) {
 		}
 		closes := f.has("connection", "close") || minor == "0" && !f.has("connection", "keep-alive")
 		upgrade := ""
-		if f.count["upgrade"] == 1 && f.has("connection", "upgrade") && minor == "1" && length == "0" && first[1] == "GET" {
+		if f.count["upgrade"] == 1 && f.has("connection", "upgrade") && minor == "1" && length == "0" && first[1] == "GET" && strings.EqualFold(f.value["upgrade"], "websocket") {
 			upgrade = f.value["upgrade"]
 		}
 		m := message{head: fmt.Sprintf("%q %q %s host %q length %s close %v expect %v upgrade %q%v", first[1], first[2], minor, f.value["host"], length,

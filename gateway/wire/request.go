@@ -15,7 +15,7 @@ type Request struct {
 	Close  bool  // the caller wants no further answer on the connection
 	Expect bool  // the caller waits for 100 before he sends the body
 	// Upgrade is the protocol that the caller wants to go on with; nil: none. It is set only
-	// where the head is a proper request for it.
+	// where the head is a proper request for it, and to nothing but a WebSocket.
 	Upgrade []byte
 
 	scanned int // bytes that hold no end of a head
@@ -74,8 +74,9 @@ func early(b []byte, bounds Bounds) error {
 	if i > maxMethod || i < len(b) && (i == 0 && !(b[0] == '\r' && len(b) == 1) || i > 0 && b[i] != ' ') {
 		return BadMethod
 	}
-	if len(b)-i > bounds.target()+len(" HTTP/1.1\r ") {
-		return TargetTooLong
+	// A target that is too long is said to be so when it has ended; one that never ends is none.
+	if len(b) >= bounds.head() {
+		return BadTarget
 	}
 	return nil
 }
@@ -275,6 +276,7 @@ var (
 	wordClose     = []byte("close")
 	wordKeepAlive = []byte("keep-alive")
 	wordUpgrade   = []byte("upgrade")
+	wordWebSocket = []byte("websocket")
 	wordChunked   = []byte("chunked")
 	wordContinue  = []byte("100-continue")
 )
@@ -307,7 +309,9 @@ func (r *Request) settle(k *known) Fault {
 		}
 		r.Expect = r.Minor == 1 && r.Length != 0
 	}
-	if k.upgrades == 1 && k.switches && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" {
+	// What other protocols do behind an upgrade nobody here could follow; h2c in particular
+	// would carry requests that no gate has seen.
+	if k.upgrades == 1 && k.switches && r.Minor == 1 && r.Length == 0 && string(r.Method) == "GET" && bytes.EqualFold(k.upgrade, wordWebSocket) {
 		r.Upgrade = k.upgrade
 	}
 	return 0

@@ -36,7 +36,10 @@ func TestHeadsOfRequests(t *testing.T) {
 		{"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a")}},                                     // nothing to wait for
 		{"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: \tChunked \r\n\r\n", wire.Request{Minor: 1, Host: []byte("a"), Length: wire.Chunked}},
 		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a"), Upgrade: []byte("websocket")}},
-		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a"), Upgrade: []byte("x")}},
+		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\nConnection: upgrade\r\nUpgrade: WebSocket\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a"), Upgrade: []byte("WebSocket")}},
+		// Nothing but a WebSocket is gone on with: who knows what would be said.
+		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a")}},
+		{"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket, h2c\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a")}},
 		// Who does not ask for it properly goes on with HTTP.
 		{"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", wire.Request{Minor: 1, Host: []byte("a")}},
 		{"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", wire.Request{Host: []byte("a"), Close: true}},
@@ -171,9 +174,9 @@ func TestHopelessHeadsAreRefusedEarly(t *testing.T) {
 	}{
 		{"\x16\x03\x01", wire.BadMethod}, // TLS to a plain port
 		{"GET /\n", wire.BadLineEnd}, {"GET / HTTP/1.1\r\nHost: a\n", wire.BadLineEnd}, {"GET / HTTP/3\r\n", wire.BadVersion}, {"PRI * HTTP/2.0\r\n", wire.BadVersion},
-		{strings.Repeat("A", 33), wire.BadMethod}, {"GET /" + strings.Repeat("a", wire.DefaultTarget+20), wire.TargetTooLong},
+		{strings.Repeat("A", 33), wire.BadMethod}, {"GET /" + strings.Repeat("a", wire.DefaultHead), wire.BadTarget}, {"GET /" + strings.Repeat("a", wire.DefaultTarget) + " HTTP/1.1\r\n", wire.TargetTooLong},
 		{"GET / HTTP/1.1\r\nX: " + strings.Repeat("a", wire.DefaultHead), wire.HeadTooLarge},
-		{"GET / HTTP/1.1\r\nX: a", nil}, {"", nil}, {"\r", nil}, {"\r\n", nil}, {strings.Repeat("A", 32), nil}, {"GET /" + strings.Repeat("a", wire.DefaultTarget-1), nil},
+		{"GET / HTTP/1.1\r\nX: a", nil}, {"", nil}, {"\r", nil}, {"\r\n", nil}, {strings.Repeat("A", 32), nil}, {"GET /" + strings.Repeat("a", wire.DefaultTarget+20), nil},
 	} {
 		var r wire.Request
 		if n, err := r.Parse([]byte(c.text), wire.Bounds{}); n != 0 || !errors.Is(err, c.want) {
