@@ -49,6 +49,7 @@ type Server struct {
 
 	routes   route.Table
 	auth     *auth.Gate
+	nonces   *memory.Nonces
 	throttle throttle.Gate
 	quota    quotas
 	journal  notes
@@ -95,10 +96,11 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 	o = o.withDefaults()
 	var s *Server
 	secret := func(id control.SecretID) ([]byte, error) { return s.secret(id) }
+	nonces := memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare})
 	s = &Server{
-		options: o, log: o.Log, access: o.AccessLog, now: o.Now,
+		options: o, log: o.Log, access: o.AccessLog, now: o.Now, nonces: nonces,
 		quota: quota, journal: journal,
-		auth: auth.New(accounts, memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare}), o.Now()),
+		auth: auth.New(accounts, nonces, o.Now()),
 		proxy: proxy.New(proxy.Options{
 			AllowPrivate: o.AllowPrivateUpstreams, MaxConns: o.MaxUpstreamConns, TLS: o.UpstreamTLS,
 			Secret: secret,
@@ -204,6 +206,21 @@ func (s *Server) open(l *listener) bool {
 	}
 	s.listeners = append(s.listeners, l)
 	return true
+}
+
+// Give hands what only this process knows, the nonces that were used, to the process that
+// takes over, and asks it about further ones. conn is kept until one of the two ends.
+func (s *Server) Give(conn net.Conn) error { return s.nonces.Give(conn, s.auth.From()) }
+
+// Take takes what the process before gives. It is called before Serve.
+func (s *Server) Take(conn net.Conn) error {
+	since, err := s.nonces.Take(conn)
+	if err != nil {
+		return err
+	}
+	s.auth.Since(since)
+	go s.nonces.Serve(conn) // ends with the other process, or with this one
+	return nil
 }
 
 // Meter counts the calls, for whoever sends the numbers elsewhere.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/souk-market/souk/examples/demo"
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway"
 	"github.com/souk-market/souk/gateway/handover"
 )
 
@@ -81,7 +82,16 @@ func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams 
 		return err
 	}
 	defer taken.Close()
-	o.TakeOver = taken != nil
+	if taken != nil {
+		o.TakeOver = true
+		o.Before = func(ctx context.Context, g *gateway.Server) error {
+			c, err := taken.State(ctx)
+			if err != nil {
+				return err
+			}
+			return g.Take(c)
+		}
+	}
 	o.Listen = func(name, address string) (net.Listener, error) {
 		if l := taken.Listener(name, address); l != nil {
 			return l, nil
@@ -104,7 +114,7 @@ func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams 
 		}
 		o.Log.Info("took over from the process before")
 	}
-	keeper, err := handover.Keep(socket, h.Listeners())
+	keeper, err := handover.Keep(socket, h.Listeners(), func(c net.Conn) { give(h, c, o.Log) })
 	if err != nil {
 		// Without it the next binary starts as ever: after this process has ended.
 		o.Log.Warn("this process cannot be taken over from", zap.Error(err))
@@ -114,6 +124,19 @@ func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams 
 		return errors.Join(err, drain(h))
 	}
 	return wait(ctx, h, keeper, o.Log, streams)
+}
+
+// give hands what only this process knows to the one that takes over.
+func give(h *house.House, c net.Conn, log *zap.Logger) {
+	g := h.Gateway()
+	if g == nil {
+		_ = c.Close() // there is nothing
+		return
+	}
+	if err := g.Give(c); err != nil {
+		log.Warn("the next process has not taken what this one knows", zap.Error(err))
+		_ = c.Close() // of no more use
+	}
 }
 
 // greet says where everything is.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,7 @@ import (
 	"github.com/souk-market/souk/examples/house"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/handover"
+	"github.com/souk-market/souk/signer"
 )
 
 // asProgram makes the test's own program be souk.
@@ -77,7 +79,7 @@ func launch(t *testing.T, log *lines, args ...string) *program {
 }
 
 // market fills a data folder: a route to a seller, an app that may call it.
-func market(t *testing.T, folder, seller string) (code string) {
+func market(t *testing.T, folder, seller string) control.Credentials {
 	t.Helper()
 	h, err := house.Open(t.Context(), house.Options{Folder: folder, Gateway: "127.0.0.1:0", AllowPrivateUpstreams: true})
 	if err != nil {
@@ -99,7 +101,7 @@ func market(t *testing.T, folder, seller string) (code string) {
 	if err := h.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return c.AppCode
+	return c
 }
 
 // used is how many calls the ledger of a folder has charged.
@@ -123,9 +125,34 @@ func used(t *testing.T, folder string) int64 {
 // caller calls as programs do that never try again.
 type caller struct {
 	addr, code string
+	sign       *control.Credentials // nil: with the AppCode
 	keep       bool
 	conn       net.Conn
 	in         *bufio.Reader
+	last       string // what was sent last, without the end of its head
+}
+
+// replay sends the last call once more, as a stranger who has heard it would, and reports
+// whether it was answered.
+func (c *caller) replay() (answered bool, err error) {
+	conn, err := net.DialTimeout("tcp", c.addr, 10*time.Second)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second)) // as above
+	if _, err := io.WriteString(conn, c.last+"Connection: close\r\n\r\n"); err != nil {
+		return false, err
+	}
+	a, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return false, err
+	}
+	_ = a.Body.Close() // the head says it
+	if a.StatusCode != http.StatusOK && a.Header.Get("X-Ca-Error-Code") != "S403NU" {
+		return false, fmt.Errorf("%s %s", a.Status, a.Header.Get("X-Ca-Error-Message"))
+	}
+	return a.StatusCode == http.StatusOK, nil
 }
 
 func (c *caller) call(path string) error {
@@ -141,7 +168,19 @@ func (c *caller) call(path string) error {
 	if !c.keep {
 		more = "Connection: close\r\n"
 	}
-	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: a.test\r\nAuthorization: APPCODE "+c.code+"\r\n"+more+"\r\n"); err != nil {
+	auth := "Authorization: APPCODE " + c.code + "\r\n"
+	if c.sign != nil {
+		s, err := signer.Sign(signer.Call{Method: "GET", URL: path, Key: c.sign.AppKey, Secret: c.sign.AppSecret, Now: time.Now(), Nonce: rand.Text()})
+		if err != nil {
+			return err
+		}
+		auth = ""
+		for name, value := range s.Header {
+			auth += name + ": " + value + "\r\n"
+		}
+	}
+	c.last = "GET " + path + " HTTP/1.1\r\nHost: a.test\r\n" + auth
+	if _, err := io.WriteString(c.conn, c.last+more+"\r\n"); err != nil {
 		return fmt.Errorf("write: %w", err)
 	}
 	a, err := http.ReadResponse(c.in, nil)
@@ -177,7 +216,8 @@ func number(t *testing.T, name string, usual int) int {
 
 // X18, G8: callers that never try again meet twenty upgrades (five here; make chaos has all)
 // on new and on kept connections, and no call fails. A stream that began before goes on to
-// its end, and the ledger has exactly what was answered.
+// its end, no signed call can be replayed to the other process (K8, K9), and the ledger has
+// exactly what was answered.
 func TestUpgradesUnderLoad(t *testing.T) {
 	upgrades, calls := number(t, "SOUK_UPGRADES", 5), number(t, "SOUK_UPGRADE_CALLS", 10_000)
 	more := make(chan struct{})
@@ -203,7 +243,8 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.RemoveAll(folder)
-	code := market(t, folder, "http://"+sl.Addr().String())
+	app := market(t, folder, "http://"+sl.Addr().String())
+	code := app.AppCode
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -250,12 +291,15 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		streamed <- err
 	}()
 
-	var good, bad atomic.Int64
+	var good, bad, replayed atomic.Int64
 	stop := make(chan struct{})
 	var clients sync.WaitGroup
 	for i := range 8 {
 		clients.Go(func() {
 			c := &caller{addr: addr, code: code, keep: i%2 == 0}
+			if i >= 4 {
+				c.sign = &app
+			}
 			for n := 0; ; n++ {
 				select {
 				case <-stop:
@@ -268,6 +312,16 @@ func TestUpgradesUnderLoad(t *testing.T) {
 					return
 				}
 				good.Add(1)
+				if c.sign == nil {
+					continue
+				}
+				if answered, err := c.replay(); err != nil {
+					bad.Add(1)
+					t.Errorf("call %d of client %d, again: %v", n, i, err)
+					return
+				} else if answered {
+					replayed.Add(1)
+				}
 			}
 		})
 	}
@@ -305,6 +359,9 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	})
 	if err := <-p.wait; err != nil {
 		t.Errorf("the first process ended with %v", err)
+	}
+	if n := replayed.Load(); n > 0 {
+		t.Errorf("%d calls were answered twice", n)
 	}
 	if got, want := used(t, folder), good.Load()+2; got != want && got != want+1 { // the first call was tried until it was answered
 		t.Errorf("%d calls are charged, %d were answered", got, want)
@@ -345,7 +402,7 @@ func TestTheInnerSideOfAProgram(t *testing.T) {
 	seller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }))
 	defer seller.Close()
 	folder := t.TempDir()
-	code := market(t, folder, seller.URL)
+	code := market(t, folder, seller.URL).AppCode
 	var addrs [2]string
 	for i := range addrs {
 		l, err := net.Listen("tcp", "127.0.0.1:0")

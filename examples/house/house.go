@@ -56,6 +56,8 @@ type Options struct {
 	// TakeOver lets the house open beside another process on the folder, which is about to
 	// end.
 	TakeOver bool
+	// Before, if it is set, is called with the gateway before it answers anybody.
+	Before func(context.Context, *gateway.Server) error
 	// MasterKey is 32 bytes; nil: from the folder, made there at the first start.
 	MasterKey []byte
 	// Public and GatewayPublic are the addresses as people type them, "https://…"; empty:
@@ -143,6 +145,11 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	}
 	if consoleAt != nil {
 		if err := h.openConsole(ctx, o); err != nil {
+			return h, err
+		}
+	}
+	if o.Before != nil && h.gateway != nil {
+		if err := o.Before(ctx, h.gateway); err != nil {
 			return h, err
 		}
 	}

@@ -57,6 +57,13 @@ type Gate struct {
 	verifiers sync.Pool
 }
 
+// Since says that nonces are known from a moment before our start on: the process that we
+// take over from has given us its own. It is called before the first call.
+func (g *Gate) Since(started time.Time) { g.started = started }
+
+// From is that moment.
+func (g *Gate) From() time.Time { return g.started }
+
 // New makes the gate. Nonces that were used before started are not in nonces.
 func New(accounts Accounts, nonces tally.Nonces, started time.Time) *Gate {
 	g := &Gate{accounts: accounts, nonces: nonces, started: started, verifiers: sync.Pool{New: func() any { return new(check) }}}

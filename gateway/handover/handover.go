@@ -43,13 +43,14 @@ var ErrNobody = errors.New("handover: nobody to take over from")
 // word is what they say, a line of JSON each.
 type word struct {
 	Version   int      `json:"version"`
-	Say       string   `json:"say"` // "ask", "take", "ready", "yours", "no"
+	Say       string   `json:"say"` // "ask", "take", "ready", "yours", "no"; "state"
 	Listeners []string `json:"listeners,omitempty"`
 	Why       string   `json:"why,omitempty"`
 }
 
 // Taken is what a process took over, until it is ready.
 type Taken struct {
+	path      string
 	conn      *net.UnixConn
 	mu        sync.Mutex // guards listeners
 	listeners map[string]net.Listener
@@ -62,7 +63,7 @@ func Ask(ctx context.Context, path string) (*Taken, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Taken{conn: c, listeners: map[string]net.Listener{}}
+	t := &Taken{path: path, conn: c, listeners: map[string]net.Listener{}}
 	if err := errors.Join(friend(c), t.ask()); err != nil {
 		return nil, errors.Join(fmt.Errorf("handover: %w", err), t.Close())
 	}
@@ -142,6 +143,19 @@ func same(have, want string) bool {
 	return w.IP.Equal(h.IP) || len(w.IP) == 0 && h.IP.IsUnspecified()
 }
 
+// State is a connection to the old process, for what else it has to tell; its Keeper's state
+// is at the other end. It is the caller's, and outlives the handover.
+func (t *Taken) State(ctx context.Context) (net.Conn, error) {
+	c, err := dial(ctx, t.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(friend(c), say(c, word{Say: "state"}, nil)); err != nil {
+		return nil, errors.Join(fmt.Errorf("handover: %w", err), c.Close())
+	}
+	return c, nil
+}
+
 // Ready says that we are, and returns when the old process has promised to go. An error
 // means that it did not: it may go on, and we must not.
 func (t *Taken) Ready() error {
@@ -182,6 +196,7 @@ type Keeper struct {
 	socket    *net.UnixListener
 	names     []string
 	listeners []net.Listener
+	state     func(net.Conn)
 
 	turn  sync.Mutex // one handover at a time
 	once  sync.Once
@@ -191,13 +206,15 @@ type Keeper struct {
 }
 
 // Keep offers listeners, by name, to whoever asks at the socket: programs of the same user
-// only. It takes the socket over from a process that kept it before.
-func Keep(path string, listeners map[string]net.Listener) (*Keeper, error) {
+// only. It takes the socket over from a process that kept it before. state, which may be
+// nil, is called in a goroutine of its own with a connection to a process that makes itself
+// ready and asks for more than listeners; the connection is then its.
+func Keep(path string, listeners map[string]net.Listener, state func(net.Conn)) (*Keeper, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	k := &Keeper{path: path, program: program, taken: make(chan struct{}), shut: make(chan struct{})}
+	k := &Keeper{path: path, program: program, state: state, taken: make(chan struct{}), shut: make(chan struct{})}
 	for name, l := range listeners {
 		if l != nil {
 			k.names, k.listeners = append(k.names, name), append(k.listeners, l)
@@ -254,26 +271,34 @@ func (k *Keeper) serve() {
 		if err != nil {
 			return
 		}
-		k.wait.Go(func() { k.hand(c) })
+		k.wait.Go(func() {
+			if !k.hand(c) {
+				_ = c.Close() // all was said
+			}
+		})
 	}
 }
 
-// hand carries out one handover.
-func (k *Keeper) hand(c *net.UnixConn) {
-	defer c.Close()
+// hand carries out one handover. It reports whether the connection is another's now.
+func (k *Keeper) hand(c *net.UnixConn) (kept bool) {
 	refuse := func(why string) {
 		_ = say(c, word{Say: "no", Why: why}, nil) // who asked has gone, or reads it
 	}
 	_ = c.SetDeadline(time.Now().Add(wordFor)) // a socket of ours has deadlines
 	// Whoever asks is heard first: an answer to what was not said yet may be lost.
 	w, _, err := hear(c)
-	if err != nil || w.Say != "ask" {
+	if err != nil || w.Say != "ask" && (w.Say != "state" || k.state == nil) {
 		refuse(fmt.Sprintf("this is version %d", version))
-		return
+		return false
 	}
 	if err := friend(c); err != nil {
 		refuse(err.Error())
-		return
+		return false
+	}
+	if w.Say == "state" {
+		_ = c.SetDeadline(time.Time{}) // whoever has it sets its own
+		go k.state(c)
+		return true
 	}
 	one := k.turn.TryLock()
 	if one {
@@ -282,15 +307,15 @@ func (k *Keeper) hand(c *net.UnixConn) {
 	select {
 	case <-k.taken:
 		refuse("another process has taken over; ask again, and it will answer")
-		return
+		return false
 	default:
 	}
 	if !one {
 		refuse("another process is taking over already")
-		return
+		return false
 	}
 	if err := say(c, word{Say: "take", Listeners: k.names}, k.listeners); err != nil {
-		return
+		return false
 	}
 	_ = c.SetDeadline(time.Now().Add(readyFor)) // as above
 	stop := make(chan struct{})
@@ -303,13 +328,14 @@ func (k *Keeper) hand(c *net.UnixConn) {
 		}
 	}()
 	if w, _, err := hear(c); err != nil || w.Say != "ready" {
-		return // it was not to be; we go on
+		return false // it was not to be; we go on
 	}
 	// From here on both accept, until whoever owns us has heard of it.
 	if err := say(c, word{Say: "yours"}, nil); err != nil {
-		return
+		return false
 	}
 	k.once.Do(func() { close(k.taken) })
+	return false
 }
 
 // Taken is closed when another process has taken over. The owner then stops accepting, and

@@ -40,7 +40,7 @@ func listen(t *testing.T) net.Listener {
 
 func keep(t *testing.T, path string, listeners map[string]net.Listener) *Keeper {
 	t.Helper()
-	k, err := Keep(path, listeners)
+	k, err := Keep(path, listeners, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,6 +184,41 @@ func TestTheSocketGoesOn(t *testing.T) {
 	<-next.Taken()
 	if err := next.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What else there is to tell goes over a connection of its own, which outlives the handover.
+func TestStateGoesOver(t *testing.T) {
+	path := socket(t)
+	heard := make(chan string, 1)
+	k, err := Keep(path, map[string]net.Listener{"gateway": listen(t)}, func(c net.Conn) {
+		_, _ = io.WriteString(c, "what I know\n")
+		line, _ := bufio.NewReader(c).ReadString('\n')
+		heard <- line
+		_ = c.Close()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer k.Close()
+	taken := ask(t, path)
+	c, err := taken.State(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if line, err := bufio.NewReader(c).ReadString('\n'); err != nil || line != "what I know\n" {
+		t.Errorf("%q, %v", line, err)
+	}
+	if err := taken.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Close(); err != nil {
+		t.Error(err)
+	}
+	_, _ = io.WriteString(c, "and later\n")
+	if line := <-heard; line != "and later\n" {
+		t.Errorf("%q", line)
 	}
 }
 

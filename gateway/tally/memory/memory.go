@@ -42,6 +42,7 @@ type Nonces struct {
 	slice         time.Duration
 	salt          [16]byte
 	held          atomic.Int64
+	heir          atomic.Pointer[heir] // the process that takes over from this one
 
 	appsMu sync.RWMutex // guards apps and swept
 	apps   map[control.AppID]*book
@@ -91,6 +92,16 @@ func (n *Nonces) Use(app control.AppID, nonce []byte, now time.Time) error {
 	hash.Write(nonce)
 	var sum [sha256.Size]byte
 	m := mark(hash.Sum(sum[:0])[:16])
+	if err := n.useMark(app, m, now); err != nil {
+		return err
+	}
+	if h := n.heir.Load(); h != nil {
+		return h.ask(app, m, now)
+	}
+	return nil
+}
+
+func (n *Nonces) useMark(app control.AppID, m mark, now time.Time) error {
 	at := now.UnixNano() / int64(n.slice)
 	n.sweep(at)
 	for {
