@@ -348,12 +348,8 @@ func (t *turn) pour() bool {
 	watching := false
 	for {
 		if !t.stream.Buffered() {
-			// More is to come, and may take its time.
-			if t.to.flush() != nil {
-				t.to.abort()
-				return false
-			}
-			t.stream.HeadSent()
+			// More is to come, and may take its time. The watch begins before the caller has
+			// anything: who has shut his side by then did so with his request.
 			if !watching {
 				watching = true
 				stop := t.to.watch(func() {
@@ -362,6 +358,11 @@ func (t *turn) pour() bool {
 				})
 				defer stop()
 			}
+			if t.to.flush() != nil {
+				t.to.abort()
+				return false
+			}
+			t.stream.HeadSent()
 		}
 		piece, err := t.stream.Next()
 		switch {

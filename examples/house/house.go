@@ -201,8 +201,6 @@ func (h *House) database(folder, file string) (*storage.DB, error) {
 }
 
 func (h *House) openGateway(ctx context.Context, o Options) (err error) {
-	// The gateway opens its database itself: it can start without it, and try on.
-	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	var tracer *ops.Tracer
 	if o.Export != nil {
 		to := *o.Export
@@ -212,6 +210,8 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 		}
 		tracer = h.export.Tracer
 	}
+	// The gateway opens its database itself: it can start without it, and try on.
+	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
 		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
