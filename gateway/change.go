@@ -10,6 +10,9 @@ import (
 // change makes what the ledger tells of what calls see. What it costs depends on what has
 // changed; only a changed secret has all routes prepared anew, as any of them may name it.
 func (s *Server) change(n *ledger.Changes) {
+	if n.All || len(n.Certificates) > 0 || len(n.Secrets) > 0 || len(n.Groups) > 0 {
+		s.certify(n.Whole())
+	}
 	if n.All {
 		s.build(n.Number, n.Groups, n.Routes)
 		return

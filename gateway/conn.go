@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -29,9 +30,9 @@ import (
 type conn struct {
 	net.Conn
 	framer
-	s    *Server
-	peer netip.Addr
-	tls  bool
+	s      *Server
+	peer   netip.Addr
+	secure bool // over TLS
 
 	in      []byte // read and not yet used: in[r:w]; the present head lies below floor
 	r, w    int
@@ -465,7 +466,7 @@ func (c *conn) trailers(gate.Fields) {}
 func (c *conn) abort() {
 	_ = c.flush() // the caller may have what there is
 	c.last = true
-	if tcp, ok := c.Conn.(*net.TCPConn); ok {
+	if tcp := c.tcp(); tcp != nil {
 		_ = tcp.SetLinger(0) // as said above; without it the end looks like the end
 	}
 	_ = c.Conn.Close() // of no more use
@@ -511,8 +512,18 @@ func (c *conn) watch(gone func()) (stop func()) {
 func (c *conn) half() bool {
 	tcp, ok := c.Conn.(*net.TCPConn)
 	if !ok {
-		return false
+		return false // under TLS nobody does that
 	}
 	raw, err := tcp.SyscallConn()
 	return err == nil && ended(raw)
+}
+
+// tcp is the connection below TLS, if there is one.
+func (c *conn) tcp() *net.TCPConn {
+	n := c.Conn
+	if secure, ok := n.(*tls.Conn); ok {
+		n = secure.NetConn()
+	}
+	tcp, _ := n.(*net.TCPConn)
+	return tcp
 }

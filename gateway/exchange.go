@@ -39,7 +39,7 @@ type caller interface {
 func (s *Server) exchange(from *conn) {
 	t := s.take()
 	c, h := t.c, &from.request
-	c.Method, c.Host, c.Target, c.TLS, c.Peer = h.Method, h.Host, h.Target, from.tls, from.peer
+	c.Method, c.Host, c.Target, c.TLS, c.Peer = h.Method, h.Host, h.Target, from.secure, from.peer
 	c.Fields = append(c.Fields[:0], h.Fields...)
 	c.Upgrade, c.Framed = h.Upgrade, h.Length != 0
 	t.to, t.length = from, h.Length

@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/souk-market/souk/gateway/auth"
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/journal"
 	"github.com/souk-market/souk/gateway/ledger"
@@ -59,6 +60,9 @@ type Options struct {
 	AllowPrivateUpstreams bool
 	UpstreamTLS           *tls.Config // base for https upstreams; nil: the system's roots
 	MaxUpstreamConns      int         // to one target; 0: proxy.DefaultMaxConns
+
+	// Certificates are what ServeTLS shows; nil: there is no TLS here.
+	Certificates *certificate.Store
 
 	// TrustedProxies may say in X-Forwarded-For who calls.
 	TrustedProxies []netip.Prefix

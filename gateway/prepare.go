@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/mapping"
@@ -60,6 +61,15 @@ func (s *Server) check(c control.Change) error {
 			return err
 		}
 		return s.compiles(&control.Group{ID: c.Group}, c)
+	case *control.Certificate:
+		key, err := s.secret(c.Key)
+		if err != nil {
+			return err
+		}
+		_, err = certificate.Check(certificate.Upload{ID: string(c.ID), Domains: c.Domains, Chain: []byte(c.Chain), Key: key}, s.now())
+		if late := (*certificate.TimeError)(nil); errors.As(err, &late) && c.Live || err != nil && late == nil {
+			return err
+		}
 	}
 	return nil
 }

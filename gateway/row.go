@@ -57,10 +57,10 @@ func (t *turn) admit() error {
 	if err := s.head(c); err != nil {
 		return err
 	}
+	if s.challenge(c) {
+		return nil
+	}
 	if isPreflight(c) {
-		if err := s.routes.Known(c); err != nil {
-			return err
-		}
 		return s.preflight(c)
 	}
 	if err := s.routes.Pass(c); err != nil {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/souk-market/souk/gateway/auth"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/h2"
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/ops"
 	"github.com/souk-market/souk/gateway/proxy"
@@ -83,7 +85,9 @@ type Server struct {
 	graceOver atomic.Bool // and idle connections end
 	shedding  atomic.Bool // memory is short
 
-	panics atomic.Int64
+	panics     atomic.Int64
+	handshakes atomic.Int64 // that failed
+	two        *h2.Front    // nil: there is no TLS here
 
 	loops []*loop
 
@@ -126,6 +130,11 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 	}
 	s.meter.Counter("souk_gateway_panics_total", "Calls that ended in a panic, each answered with 500.", func() float64 { return float64(s.panics.Load()) })
 	s.sweep = newSweeper(s)
+	if o.Certificates != nil {
+		s.two = h2.New(rowOfTwo{s}, h2.Options{Bounds: s.bounds, Idle: o.IdleTimeout, WriteStall: o.WriteTimeout})
+		s.meter.Counter("souk_gateway_handshakes_failed_total", "TLS handshakes of callers that failed.", func() float64 { return float64(s.handshakes.Load()) })
+		s.meter.Gauge("souk_gateway_certificate_seconds", "Until the first certificate ends.", func() float64 { return o.Certificates.NextExpiry().Seconds() })
+	}
 	n := o.Loops
 	if n == 0 {
 		n = runtime.GOMAXPROCS(0)
@@ -171,7 +180,8 @@ func (s *Server) Serve(l net.Listener) error {
 
 // host lets fasthttp serve a connection, behind the guard.
 func (s *Server) host(n net.Conn) {
-	s.hostTurn(&conn{Conn: n, s: s, peer: peerOf(n)}, nil)
+	_, secure := n.(*tls.Conn)
+	s.hostTurn(&conn{Conn: n, s: s, peer: peerOf(n), secure: secure}, nil)
 }
 
 // hostTurn goes on with the call t, if there is one, and then serves the connection; true:
@@ -272,10 +282,12 @@ func split(err error) []error {
 
 // Errors of Ready.
 var (
-	errNotLoaded = errors.New("no snapshot of the configuration yet")
-	errDraining  = errors.New("draining")
-	errNoLedger  = errors.New("the ledger takes no writes")
-	errOldConfig = errors.New("the configuration may be old, as the ledger cannot be read")
+	errNotLoaded      = errors.New("no snapshot of the configuration yet")
+	errDraining       = errors.New("draining")
+	errNoLedger       = errors.New("the ledger takes no writes")
+	errOldConfig      = errors.New("the configuration may be old, as the ledger cannot be read")
+	errNoCertificates = errors.New("gateway: there are no certificates to serve TLS with")
+
 	errNoJournal = errors.New("charged calls cannot be written down")
 )
 
@@ -298,7 +310,9 @@ func (s *Server) drain(ctx context.Context) error {
 		_ = l.Close() // it may be closed already
 	}
 	s.listenMu.Unlock()
-	err := s.sweep.drain(ctx, s.options.Grace)
+	two := make(chan error, 1)
+	go func() { two <- s.drainTwo(ctx) }()
+	err := errors.Join(s.sweep.drain(ctx, s.options.Grace), <-two)
 	s.stopLoops()
 	s.sweep.close()
 	s.proxy.Close()

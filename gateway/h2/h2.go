@@ -268,6 +268,19 @@ func (e *Exchange) Write(p []byte) (int, error) {
 // sends when there is enough or when Serve returns.
 func (e *Exchange) Flush() error { return e.flusher.Flush() }
 
+// Trailers are sent behind the body, once Serve returns.
+func (e *Exchange) Trailers(fields wire.Fields) {
+	h := e.w.Header()
+	for _, f := range fields {
+		name := http.TrailerPrefix + http.CanonicalHeaderKey(string(f.Name))
+		h[name] = append(h[name], string(f.Value))
+	}
+}
+
+// StopReading makes a Read that waits, and all that follow, fail. It may be called from
+// another goroutine.
+func (e *Exchange) StopReading() { _ = e.flusher.SetReadDeadline(time.Unix(1, 0)) }
+
 // Abort ends the answer so that the caller sees that it is not whole. It takes effect when
 // Serve returns.
 func (e *Exchange) Abort() { e.aborted = true }
