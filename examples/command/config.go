@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/ops"
 )
 
@@ -36,6 +37,9 @@ type settings struct {
 	otlp                        string
 	otlpRatio                   float64
 	streams                     time.Duration
+	gatewayTLS                  string
+	tlsCert, tlsKey             []string
+	acme, acmeEmail             string
 
 	level   *zap.AtomicLevel // of the log, once there is one
 	endLogs func() error     // writes what waits
@@ -61,6 +65,11 @@ type file struct {
 	OTLP                  *string  `yaml:"otlp"`
 	OTLPRatio             *float64 `yaml:"otlp-ratio"`
 	Streams               *string  `yaml:"streams"`
+	GatewayTLS            *string  `yaml:"gateway-tls"`
+	TLSCert               []string `yaml:"tls-cert"`
+	TLSKey                []string `yaml:"tls-key"`
+	ACME                  *string  `yaml:"acme"`
+	ACMEEmail             *string  `yaml:"acme-email"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
@@ -68,6 +77,11 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.data, "data", "./souk-data", "folder for databases and the master key")
 	f.StringVar(&s.console, "console", "127.0.0.1:8090", "address of market and console")
 	f.StringVar(&s.gateway, "gateway", "127.0.0.1:8080", "address that apps call")
+	f.StringVar(&s.gatewayTLS, "gateway-tls", "", "address that apps call over TLS, by HTTP/1.1 and HTTP/2 (empty: none)")
+	f.StringSliceVar(&s.tlsCert, "tls-cert", nil, "files with certificate chains for it, in PEM; the first is for callers who name no domain of ours")
+	f.StringSliceVar(&s.tlsKey, "tls-key", nil, "files with their private keys, in the same order")
+	f.StringVar(&s.acme, "acme", "", "get certificates for the domains of groups by ACME: 'letsencrypt', or the https address of a directory; with it its terms are accepted")
+	f.StringVar(&s.acmeEmail, "acme-email", "", "where the authority may write to")
 	f.StringVar(&s.ops, "ops", "127.0.0.1:8099", "inner address: health, metrics, profiles; never make it public")
 	f.StringVar(&s.public, "public", "", "the console's address as people type it, https://… (empty: the listener's)")
 	f.StringVar(&s.gatewayPublic, "gateway-public", "", "the gateway's address as apps call it (empty: the listener's)")
@@ -189,6 +203,9 @@ func (s *settings) options() (house.Options, error) {
 			return o, err
 		}
 	}
+	if err := s.certificates(&o); err != nil {
+		return o, err
+	}
 	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
 		return o, usageError{fmt.Errorf("zone: %w", err)}
 	}
@@ -198,4 +215,24 @@ func (s *settings) options() (house.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// certificates are what the gateway shows over TLS.
+func (s *settings) certificates(o *house.Options) error {
+	if len(s.tlsCert) != len(s.tlsKey) {
+		return usageError{fmt.Errorf("%d files for --tls-cert, %d for --tls-key; each chain needs its key", len(s.tlsCert), len(s.tlsKey))}
+	}
+	for i := range s.tlsCert {
+		o.Certificates = append(o.Certificates, house.CertificateFiles{Chain: s.tlsCert[i], Key: s.tlsKey[i]})
+	}
+	if s.acme != "" {
+		o.Authority = &certificate.AuthorityOptions{Directory: s.acme, Email: s.acmeEmail}
+		if s.acme == "letsencrypt" {
+			o.Authority.Directory = ""
+		}
+	}
+	if s.gatewayTLS == "" && (len(s.tlsCert) > 0 || s.acme != "") {
+		return usageError{errors.New("there are certificates, but --gateway-tls says no address to show them at")}
+	}
+	return nil
 }

@@ -61,7 +61,7 @@ func serveCommand(r role) *cobra.Command {
 		}
 		o.Ops = s.ops
 		if r.gateway {
-			o.Gateway = s.gateway
+			o.Gateway, o.GatewayTLS = s.gateway, s.gatewayTLS
 		}
 		if r.console {
 			o.Console = s.console
@@ -150,6 +150,9 @@ func greet(ctx context.Context, out io.Writer, h *house.House, o house.Options) 
 	}
 	if o.Gateway != "" {
 		fmt.Fprintf(w, "Gateway\t%s\n", h.GatewayURL)
+	}
+	if h.GatewayTLS != "" {
+		fmt.Fprintf(w, "Gateway over TLS\t%s\n", h.GatewayTLS)
 	}
 	if h.OpsURL != "" {
 		fmt.Fprintf(w, "Inner listener\t%s\n", h.OpsURL)

@@ -27,6 +27,7 @@ import (
 	"github.com/souk-market/souk/console"
 	"github.com/souk-market/souk/console/market"
 	"github.com/souk-market/souk/gateway"
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/ledger"
 	"github.com/souk-market/souk/gateway/ops"
@@ -50,6 +51,13 @@ type Options struct {
 	// house without the console's is a gateway node, one without the gateway's a console
 	// node.
 	Gateway, Console, Ops string
+	// GatewayTLS is where apps call over TLS; empty: nowhere. The certificates are those of the
+	// configuration, those of Certificates, and those that the authority gives.
+	GatewayTLS   string
+	Certificates []CertificateFiles
+	// Authority gives certificates for the domains of groups, by ACME; nil: nobody does. Its
+	// folder and key are those of the house.
+	Authority *certificate.AuthorityOptions
 	// Listen makes a listener; nil: net.Listen. A process that takes over from another gives
 	// those that it was handed.
 	Listen func(name, address string) (net.Listener, error)
@@ -75,14 +83,20 @@ type Options struct {
 	Now                   func() time.Time
 }
 
+// CertificateFiles are a chain and its key, in PEM. They are read again when they change.
+type CertificateFiles struct{ Chain, Key string }
+
 // House is a running marketplace, or a half of one.
 type House struct {
 	GatewayURL, ConsoleURL, OpsURL string // as people reach them; empty: not served
+	GatewayTLS                     string // the address of the gateway's TLS; empty: there is none
 
 	log       *zap.Logger
 	databases []*storage.DB
-	gateway   *gateway.Server // nil on a console node
-	export    *ops.Exporter   // nil: there is none
+	gateway   *gateway.Server    // nil on a console node
+	export    *ops.Exporter      // nil: there is none
+	store     *certificate.Store // nil: there is no TLS
+	unread    context.CancelFunc // ends the reading of certificates
 	plane     control.Plane
 	inner     http.Handler // of the inner listener
 	unwatch   context.CancelFunc
@@ -127,6 +141,19 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if err != nil {
 		return h, err
 	}
+	tlsAt, err := h.listen(o, "gateway over TLS", o.GatewayTLS)
+	if err != nil {
+		return h, err
+	}
+	if tlsAt != nil {
+		if gatewayAt == nil {
+			return h, errors.New("the gateway over TLS: there is no gateway here")
+		}
+		h.GatewayTLS = tlsAt.Addr().String()
+		if err := h.openCertificates(o); err != nil {
+			return h, err
+		}
+	}
 	consoleAt, err := h.listen(o, "console", o.Console)
 	if err != nil {
 		return h, err
@@ -154,6 +181,9 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 		}
 	}
 	h.serve(gatewayAt, consoleAt, opsAt)
+	if tlsAt != nil {
+		h.serving.Go(func() { h.end("gateway over TLS", h.gateway.ServeTLS(tlsAt)) })
+	}
 	return h, nil
 }
 
@@ -214,7 +244,7 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
-		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
+		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Certificates: h.store, Now: o.Now})
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
@@ -226,6 +256,55 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	}
 	h.plane, h.inner = h.gateway.Plane(), h.gateway.Ops()
 	return nil
+}
+
+// AuthorityFolder is where, in a data folder, certificates by ACME are kept, encrypted.
+const AuthorityFolder = "acme"
+
+// readEvery is how often the files of certificates are looked at.
+const readEvery = 30 * time.Second
+
+func (h *House) openCertificates(o Options) error {
+	h.store = &certificate.Store{Now: o.Now}
+	for _, f := range o.Certificates {
+		if err := h.store.AddFiles(f.Chain, f.Key); err != nil {
+			return err
+		}
+	}
+	if o.Authority != nil {
+		a := *o.Authority
+		a.Folder, a.Key = filepath.Join(o.Folder, AuthorityFolder), derive(o.MasterKey, "acme")
+		var err error
+		if h.store.Authority, err = certificate.NewAuthority(a); err != nil {
+			return err
+		}
+	}
+	read, stop := context.WithCancel(context.Background())
+	h.unread = stop
+	h.serving.Go(func() {
+		tick := time.NewTicker(readEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-read.Done():
+				return
+			case <-tick.C:
+				if err := h.store.Reload(); err != nil {
+					h.log.Warn("certificates", zap.Error(err))
+				}
+			}
+		}
+	})
+	return nil
+}
+
+// Reload reads the files of certificates at once, if they have changed. Connections that
+// are open stay open.
+func (h *House) Reload() error {
+	if h.store == nil {
+		return nil
+	}
+	return h.store.Reload()
 }
 
 // openLedger opens what a console needs where the gateway is another process: the ledger
@@ -393,6 +472,9 @@ func (h *House) close(ctx context.Context, halves func() []error) error {
 	}
 	if h.unwatch != nil {
 		h.unwatch()
+	}
+	if h.unread != nil {
+		h.unread()
 	}
 	h.serving.Wait()
 	for _, db := range h.databases {
