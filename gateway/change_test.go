@@ -84,8 +84,9 @@ func TestManyChangesUnderLoad(t *testing.T) {
 	after, then := size()
 	stop.Store(true)
 	all.Wait()
-	// 2 % as C2 wants it, and a little for what calls under way hold at the moment.
-	if after > heap+heap/50+512<<10 || then > goroutines+8 {
+	// 2 % as C2 wants it, and what calls under way hold: the journal's room for a batch of them
+	// alone is 2 MiB, once there was a full one.
+	if after > heap+heap/50+3<<20 || then > goroutines+8 {
 		t.Errorf("%d bytes and %d goroutines became %d and %d", heap, goroutines, after, then)
 	}
 	t.Logf("%d changes, %d calls, %d failed; %d KiB of heap became %d, %d goroutines became %d", changes, calls.Load(), failed.Load(), heap>>10, after>>10, goroutines, then)

@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strconv"
 	"testing"
 
@@ -85,13 +86,32 @@ func BenchmarkLoadApps(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.ReportAllocs()
-	b.ResetTimer()
-	for b.Loop() {
-		apps := newApps()
-		if err := l.loadApps(b.Context(), db.Read(), apps); err != nil {
-			b.Fatal(err)
+	each := func(b *testing.B) { b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/app") }
+	b.Run("database", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := l.loadApps(b.Context(), db.Read(), newApps()); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/app")
+		each(b)
+	})
+	l.file = filepath.Join(b.TempDir(), "config")
+	b.Run("keep the file", func(b *testing.B) {
+		for b.Loop() {
+			if err := l.Save(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		each(b)
+	})
+	b.Run("file", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := l.loadFile(l.file); err != nil {
+				b.Fatal(err)
+			}
+		}
+		each(b)
+	})
 }
