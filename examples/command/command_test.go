@@ -45,6 +45,8 @@ func TestExitCodes(t *testing.T) {
 	is(2, "absolute", "sign", "--key", "k", "--secret", "s", "--url", "/path")
 	is(2, "zone", "migrate", "--zone", "Mars/Olympus", "--data", folder)
 	is(2, "log", "migrate", "--log", "loud", "--data", folder)
+	is(2, "--gateway-tls", "migrate", "--acme", "letsencrypt", "--data", folder)
+	is(2, "each chain needs its key", "migrate", "--tls-cert", "a.pem", "--data", folder)
 	is(1, "no such file", "sdk", "--out", folder, filepath.Join(folder, "none.yaml"))
 }
 

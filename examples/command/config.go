@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/ops"
 )
 
@@ -33,12 +34,12 @@ type settings struct {
 	log                         string
 	accessLog                   bool
 	accessFile                  string
-	gatewayTLS                  string
-	tlsCert, tlsKey             []string
-	acme, acmeEmail, acmeRoots  string
 	otlp                        string
 	otlpRatio                   float64
 	streams                     time.Duration
+	gatewayTLS                  string
+	tlsCert, tlsKey             []string
+	acme, acmeEmail             string
 
 	level   *zap.AtomicLevel // of the log, once there is one
 	endLogs func() error     // writes what waits
@@ -61,15 +62,14 @@ type file struct {
 	Log                   *string  `yaml:"log"`
 	AccessLog             *bool    `yaml:"access-log"`
 	AccessLogFile         *string  `yaml:"access-log-file"`
+	OTLP                  *string  `yaml:"otlp"`
+	OTLPRatio             *float64 `yaml:"otlp-ratio"`
+	Streams               *string  `yaml:"streams"`
 	GatewayTLS            *string  `yaml:"gateway-tls"`
 	TLSCert               []string `yaml:"tls-cert"`
 	TLSKey                []string `yaml:"tls-key"`
 	ACME                  *string  `yaml:"acme"`
 	ACMEEmail             *string  `yaml:"acme-email"`
-	ACMERoots             *string  `yaml:"acme-roots"`
-	OTLP                  *string  `yaml:"otlp"`
-	OTLPRatio             *float64 `yaml:"otlp-ratio"`
-	Streams               *string  `yaml:"streams"`
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
@@ -77,6 +77,11 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.data, "data", "./souk-data", "folder for databases and the master key")
 	f.StringVar(&s.console, "console", "127.0.0.1:8090", "address of market and console")
 	f.StringVar(&s.gateway, "gateway", "127.0.0.1:8080", "address that apps call")
+	f.StringVar(&s.gatewayTLS, "gateway-tls", "", "address that apps call over TLS, by HTTP/1.1 and HTTP/2 (empty: none)")
+	f.StringSliceVar(&s.tlsCert, "tls-cert", nil, "files with certificate chains for it, in PEM; the first is for callers who name no domain of ours")
+	f.StringSliceVar(&s.tlsKey, "tls-key", nil, "files with their private keys, in the same order")
+	f.StringVar(&s.acme, "acme", "", "get certificates for the domains of groups by ACME: 'letsencrypt', or the https address of a directory; with it its terms are accepted")
+	f.StringVar(&s.acmeEmail, "acme-email", "", "where the authority may write to")
 	f.StringVar(&s.ops, "ops", "127.0.0.1:8099", "inner address: health, metrics, profiles; never make it public")
 	f.StringVar(&s.public, "public", "", "the console's address as people type it, https://… (empty: the listener's)")
 	f.StringVar(&s.gatewayPublic, "gateway-public", "", "the gateway's address as apps call it (empty: the listener's)")
@@ -88,12 +93,6 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.log, "log", "info", "debug, info, warn or error")
 	f.BoolVar(&s.accessLog, "access-log", false, "one line for each call of the gateway")
 	f.StringVar(&s.accessFile, "access-log-file", "", "write those lines here instead; begun anew each day and after 100 MiB, kept for a fortnight")
-	f.StringVar(&s.gatewayTLS, "gateway-tls", "", "address that apps call over TLS, by HTTP/1.1 and HTTP/2 (empty: none)")
-	f.StringSliceVar(&s.tlsCert, "tls-cert", nil, "certificate chains, PEM files; the first is shown where no other fits")
-	f.StringSliceVar(&s.tlsKey, "tls-key", nil, "their keys, in the same order")
-	f.StringVar(&s.acme, "acme", "", "directory of an authority that gives certificates for the domains of API groups, by ACME: https://…")
-	f.StringVar(&s.acmeEmail, "acme-email", "", "address that the authority may write to")
-	f.StringVar(&s.acmeRoots, "acme-roots", "", "PEM file to believe the authority by (empty: the system's)")
 	f.StringVar(&s.otlp, "otlp", "", "collector that traces and metrics are sent to, by OTLP over HTTP: http://127.0.0.1:4318")
 	f.Float64Var(&s.otlpRatio, "otlp-ratio", 0.01, "part of the traces that begin here and are sent; those that callers mark are sent anyway")
 	f.DurationVar(&s.streams, "streams", time.Hour, "how long streams may live on here after another process has taken over")
@@ -204,15 +203,8 @@ func (s *settings) options() (house.Options, error) {
 			return o, err
 		}
 	}
-	if len(s.tlsCert) != len(s.tlsKey) {
-		return o, usageError{fmt.Errorf("tls-cert names %d files and tls-key %d; each certificate needs its key", len(s.tlsCert), len(s.tlsKey))}
-	}
-	if s.gatewayTLS != "" && len(s.tlsCert) == 0 && s.acme == "" {
-		o.Log.Info("callers over TLS are shown only certificates that were uploaded; tls-cert and acme bring others")
-	}
-	o.TLS = house.TLS{ACME: s.acme, ACMEEmail: s.acmeEmail, ACMERoots: s.acmeRoots}
-	for i := range s.tlsCert {
-		o.TLS.Files = append(o.TLS.Files, house.Pair{Chain: s.tlsCert[i], Key: s.tlsKey[i]})
+	if err := s.certificates(&o); err != nil {
+		return o, err
 	}
 	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
 		return o, usageError{fmt.Errorf("zone: %w", err)}
@@ -223,4 +215,24 @@ func (s *settings) options() (house.Options, error) {
 		}
 	}
 	return o, nil
+}
+
+// certificates are what the gateway shows over TLS.
+func (s *settings) certificates(o *house.Options) error {
+	if len(s.tlsCert) != len(s.tlsKey) {
+		return usageError{fmt.Errorf("%d files for --tls-cert, %d for --tls-key; each chain needs its key", len(s.tlsCert), len(s.tlsKey))}
+	}
+	for i := range s.tlsCert {
+		o.Certificates = append(o.Certificates, house.CertificateFiles{Chain: s.tlsCert[i], Key: s.tlsKey[i]})
+	}
+	if s.acme != "" {
+		o.Authority = &certificate.AuthorityOptions{Directory: s.acme, Email: s.acmeEmail}
+		if s.acme == "letsencrypt" {
+			o.Authority.Directory = ""
+		}
+	}
+	if s.gatewayTLS == "" && (len(s.tlsCert) > 0 || s.acme != "") {
+		return usageError{errors.New("there are certificates, but --gateway-tls says no address to show them at")}
+	}
+	return nil
 }

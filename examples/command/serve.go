@@ -76,12 +76,15 @@ func serveCommand(r role) *cobra.Command {
 
 // serve runs a house until it is told to end, or until another process has taken over.
 func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams time.Duration) error {
+	// From the beginning: who does not listen to the signal is ended by it.
+	upgrade := make(chan os.Signal, 1)
+	defer onUpgrade(upgrade)()
 	socket := handover.Path(o.Folder, r.name)
 	taken, err := handover.Ask(ctx, socket)
 	if err != nil && !errors.Is(err, handover.ErrNobody) {
 		return err
 	}
-	defer taken.Close()
+	defer func() { _ = taken.Close() }() // what it had is in use, or of no more use
 	if taken != nil {
 		o.TakeOver = true
 		o.Before = func(ctx context.Context, g *gateway.Server) error {
@@ -119,11 +122,11 @@ func serve(ctx context.Context, out io.Writer, o house.Options, r role, streams 
 		// Without it the next binary starts as ever: after this process has ended.
 		o.Log.Warn("this process cannot be taken over from", zap.Error(err))
 	}
-	defer keeper.Close()
+	defer func() { _ = keeper.Close() }() // we end
 	if err := greet(ctx, out, h, o); err != nil {
 		return errors.Join(err, drain(h))
 	}
-	return wait(ctx, h, keeper, o.Log, streams)
+	return wait(ctx, h, keeper, upgrade, o.Log, streams)
 }
 
 // give hands what only this process knows to the one that takes over.
@@ -148,6 +151,9 @@ func greet(ctx context.Context, out io.Writer, h *house.House, o house.Options) 
 	if o.Gateway != "" {
 		fmt.Fprintf(w, "Gateway\t%s\n", h.GatewayURL)
 	}
+	if h.GatewayTLS != "" {
+		fmt.Fprintf(w, "Gateway over TLS\t%s\n", h.GatewayTLS)
+	}
 	if h.OpsURL != "" {
 		fmt.Fprintf(w, "Inner listener\t%s\n", h.OpsURL)
 	}
@@ -167,9 +173,7 @@ const readyFor = time.Minute
 
 // wait waits for the signal to stop, for another process that takes over, or for a listener
 // that failed, and drains.
-func wait(ctx context.Context, h *house.House, keeper *handover.Keeper, log *zap.Logger, streams time.Duration) error {
-	upgrade := make(chan os.Signal, 1)
-	defer onUpgrade(upgrade)()
+func wait(ctx context.Context, h *house.House, keeper *handover.Keeper, upgrade <-chan os.Signal, log *zap.Logger, streams time.Duration) error {
 	upgrades := make(chan error, 1)
 	busy := false
 	for {

@@ -9,8 +9,6 @@ package house
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
@@ -53,9 +51,13 @@ type Options struct {
 	// house without the console's is a gateway node, one without the gateway's a console
 	// node.
 	Gateway, Console, Ops string
-	// GatewayTLS is the address that apps call over TLS, beside Gateway; empty: none.
-	GatewayTLS string
-	TLS        TLS
+	// GatewayTLS is where apps call over TLS; empty: nowhere. The certificates are those of the
+	// configuration, those of Certificates, and those that the authority gives.
+	GatewayTLS   string
+	Certificates []CertificateFiles
+	// Authority gives certificates for the domains of groups, by ACME; nil: nobody does. Its
+	// folder and key are those of the house.
+	Authority *certificate.AuthorityOptions
 	// Listen makes a listener; nil: net.Listen. A process that takes over from another gives
 	// those that it was handed.
 	Listen func(name, address string) (net.Listener, error)
@@ -81,29 +83,20 @@ type Options struct {
 	Now                   func() time.Time
 }
 
-// TLS is where the certificates of the gateway come from, beside those that sellers upload.
-type TLS struct {
-	Files []Pair // the first is shown where no other fits
-	// ACME is the directory of an authority that is asked for the domains of API groups;
-	// empty: nobody is. ACMERoots are PEM certificates to believe it by; empty: the system's.
-	ACME, ACMEEmail, ACMERoots string
-}
-
-// Pair is a certificate chain and its key, both files of PEM. They are read again when they
-// change.
-type Pair struct{ Chain, Key string }
-
-// CertificateFolder is where, in a data folder, certificates of an authority are kept.
-const CertificateFolder = "certificates"
+// CertificateFiles are a chain and its key, in PEM. They are read again when they change.
+type CertificateFiles struct{ Chain, Key string }
 
 // House is a running marketplace, or a half of one.
 type House struct {
 	GatewayURL, ConsoleURL, OpsURL string // as people reach them; empty: not served
+	GatewayTLS                     string // the address of the gateway's TLS; empty: there is none
 
 	log       *zap.Logger
 	databases []*storage.DB
-	gateway   *gateway.Server // nil on a console node
-	export    *ops.Exporter   // nil: there is none
+	gateway   *gateway.Server    // nil on a console node
+	export    *ops.Exporter      // nil: there is none
+	store     *certificate.Store // nil: there is no TLS
+	unread    context.CancelFunc // ends the reading of certificates
 	plane     control.Plane
 	inner     http.Handler // of the inner listener
 	unwatch   context.CancelFunc
@@ -113,9 +106,6 @@ type House struct {
 	listening []net.Listener // that nobody serves yet
 	listeners map[string]net.Listener
 	failed    chan error
-	store     *certificate.Store // nil: there is no TLS here
-	closed    chan struct{}
-	closing   sync.Once
 }
 
 // Open starts everything, and returns once it can be called. Whatever was opened is closed
@@ -130,7 +120,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if o.Listen == nil {
 		o.Listen = func(_, address string) (net.Listener, error) { return net.Listen("tcp", address) }
 	}
-	h = &House{log: o.Log, failed: make(chan error, 4), closed: make(chan struct{}), listeners: map[string]net.Listener{}}
+	h = &House{log: o.Log, failed: make(chan error, 3), listeners: map[string]net.Listener{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, h.Close(context.WithoutCancel(ctx)))
@@ -151,9 +141,18 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	if err != nil {
 		return h, err
 	}
-	secureAt, err := h.listen(o, "gateway over TLS", o.GatewayTLS)
+	tlsAt, err := h.listen(o, "gateway over TLS", o.GatewayTLS)
 	if err != nil {
 		return h, err
+	}
+	if tlsAt != nil {
+		if gatewayAt == nil {
+			return h, errors.New("the gateway over TLS: there is no gateway here")
+		}
+		h.GatewayTLS = tlsAt.Addr().String()
+		if err := h.openCertificates(o); err != nil {
+			return h, err
+		}
 	}
 	consoleAt, err := h.listen(o, "console", o.Console)
 	if err != nil {
@@ -165,7 +164,7 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 	}
 	h.GatewayURL, h.ConsoleURL, h.OpsURL = reached(o.GatewayPublic, gatewayAt), reached(o.Public, consoleAt), reached("", opsAt)
 	open := h.openGateway
-	if gatewayAt == nil && secureAt == nil {
+	if gatewayAt == nil {
 		open = h.openLedger
 	}
 	if err := open(ctx, o); err != nil {
@@ -181,7 +180,10 @@ func Open(ctx context.Context, o Options) (h *House, err error) {
 			return h, err
 		}
 	}
-	h.serve(gatewayAt, secureAt, consoleAt, opsAt)
+	h.serve(gatewayAt, consoleAt, opsAt)
+	if tlsAt != nil {
+		h.serving.Go(func() { h.end("gateway over TLS", h.gateway.ServeTLS(tlsAt)) })
+	}
 	return h, nil
 }
 
@@ -239,17 +241,10 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 		tracer = h.export.Tracer
 	}
 	// The gateway opens its database itself: it can start without it, and try on.
-	var store *certificate.Store
-	if o.GatewayTLS != "" {
-		if store, err = certificates(o); err != nil {
-			return err
-		}
-		h.store = store
-	}
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
 	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
-		Certificates: store, Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Now: o.Now})
+		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Certificates: h.store, Now: o.Now})
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
@@ -263,54 +258,53 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// certificates are those of files and of an authority; the gateway adds those of its
-// configuration.
-func certificates(o Options) (*certificate.Store, error) {
-	store := &certificate.Store{Now: o.Now}
-	if o.TLS.ACME != "" {
-		a := certificate.AuthorityOptions{Directory: o.TLS.ACME, Email: o.TLS.ACMEEmail, Folder: filepath.Join(o.Folder, CertificateFolder),
-			Key: derive(o.MasterKey, "certificates")}
-		if o.TLS.ACMERoots != "" {
-			pem, err := os.ReadFile(o.TLS.ACMERoots)
-			if err != nil {
-				return nil, fmt.Errorf("the roots of the authority: %w", err)
-			}
-			roots := x509.NewCertPool()
-			if !roots.AppendCertsFromPEM(pem) {
-				return nil, fmt.Errorf("the roots of the authority: %s holds no certificate", o.TLS.ACMERoots)
-			}
-			a.Client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+// AuthorityFolder is where, in a data folder, certificates by ACME are kept, encrypted.
+const AuthorityFolder = "acme"
+
+// readEvery is how often the files of certificates are looked at.
+const readEvery = 30 * time.Second
+
+func (h *House) openCertificates(o Options) error {
+	h.store = &certificate.Store{Now: o.Now}
+	for _, f := range o.Certificates {
+		if err := h.store.AddFiles(f.Chain, f.Key); err != nil {
+			return err
 		}
+	}
+	if o.Authority != nil {
+		a := *o.Authority
+		a.Folder, a.Key = filepath.Join(o.Folder, AuthorityFolder), derive(o.MasterKey, "acme")
 		var err error
-		if store.Authority, err = certificate.NewAuthority(a); err != nil {
-			return nil, err
+		if h.store.Authority, err = certificate.NewAuthority(a); err != nil {
+			return err
 		}
 	}
-	for _, p := range o.TLS.Files {
-		if err := store.AddFiles(p.Chain, p.Key); err != nil {
-			return nil, fmt.Errorf("the certificate %s: %w", p.Chain, err)
+	read, stop := context.WithCancel(context.Background())
+	h.unread = stop
+	h.serving.Go(func() {
+		tick := time.NewTicker(readEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-read.Done():
+				return
+			case <-tick.C:
+				if err := h.store.Reload(); err != nil {
+					h.log.Warn("certificates", zap.Error(err))
+				}
+			}
 		}
-	}
-	return store, nil
+	})
+	return nil
 }
 
-// reloadEvery is how often certificate files are looked at.
-const reloadEvery = time.Minute
-
-// reload reads certificate files again when they have changed, until the house closes.
-func (h *House) reload() {
-	tick := time.NewTicker(reloadEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-h.closed:
-			return
-		case <-tick.C:
-			if err := h.store.Reload(); err != nil {
-				h.log.Error("read the certificates again; the former ones are still shown", zap.Error(err))
-			}
-		}
+// Reload reads the files of certificates at once, if they have changed. Connections that
+// are open stay open.
+func (h *House) Reload() error {
+	if h.store == nil {
+		return nil
 	}
+	return h.store.Reload()
 }
 
 // openLedger opens what a console needs where the gateway is another process: the ledger
@@ -356,12 +350,8 @@ func (h *House) openConsole(ctx context.Context, o Options) error {
 }
 
 // serve hands each listener to who answers on it.
-func (h *House) serve(gatewayAt, secureAt, consoleAt, opsAt net.Listener) {
+func (h *House) serve(gatewayAt, consoleAt, opsAt net.Listener) {
 	h.listening = nil
-	if secureAt != nil {
-		h.serving.Go(func() { h.end("gateway over TLS", h.gateway.ServeTLS(secureAt)) })
-		h.serving.Go(h.reload)
-	}
 	if gatewayAt != nil {
 		h.serving.Go(func() { h.end("gateway", h.gateway.Serve(gatewayAt)) })
 	}
@@ -469,7 +459,6 @@ func (h *House) Leave(ctx context.Context) error {
 
 func (h *House) close(ctx context.Context, halves func() []error) error {
 	var errs []error
-	h.closing.Do(func() { close(h.closed) })
 	for _, l := range h.listening {
 		errs = append(errs, l.Close())
 	}
@@ -483,6 +472,9 @@ func (h *House) close(ctx context.Context, halves func() []error) error {
 	}
 	if h.unwatch != nil {
 		h.unwatch()
+	}
+	if h.unread != nil {
+		h.unread()
 	}
 	h.serving.Wait()
 	for _, db := range h.databases {

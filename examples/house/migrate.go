@@ -30,7 +30,7 @@ func Migrate(ctx context.Context, o Options) ([]Step, error) {
 		o.Log = zap.NewNop()
 	}
 	o.Gateway, o.Console, o.Ops = "", "", ""
-	h := &House{log: o.Log, closed: make(chan struct{})}
+	h := &House{log: o.Log}
 	err := os.MkdirAll(o.Folder, 0o700)
 	if err == nil && o.MasterKey == nil {
 		o.MasterKey, err = key(o.Folder)

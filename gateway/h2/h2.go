@@ -125,7 +125,9 @@ func (f *Front) Drain(ctx context.Context) error {
 	if err != nil {
 		err = errors.Join(err, f.server.Close())
 	}
-	<-f.served
+	if end := <-f.served; !errors.Is(end, http.ErrServerClosed) {
+		err = errors.Join(err, end)
+	}
 	return err
 }
 

@@ -159,7 +159,7 @@ func (t *Taken) State(ctx context.Context) (net.Conn, error) {
 // Ready says that we are, and returns when the old process has promised to go. An error
 // means that it did not: it may go on, and we must not.
 func (t *Taken) Ready() error {
-	defer t.Close()
+	defer func() { _ = t.Close() }()                // all was said
 	_ = t.conn.SetDeadline(time.Now().Add(wordFor)) // as above
 	if err := say(t.conn, word{Say: "ready"}, nil); err != nil {
 		return fmt.Errorf("handover: %w", err)
@@ -371,8 +371,7 @@ func (k *Keeper) Upgrade(ctx context.Context) error {
 		return fmt.Errorf("handover: %s ended before it was ready: %w", k.program, errors.Join(errors.New("its log says more"), err))
 	case <-ctx.Done():
 		_ = next.Process.Kill() // it may have ended this moment
-		<-ended
-		return fmt.Errorf("handover: %s was not ready in time: %w", k.program, ctx.Err())
+		return fmt.Errorf("handover: %s was not ready in time: %w", k.program, errors.Join(ctx.Err(), <-ended))
 	}
 }
 

@@ -51,7 +51,7 @@ func (o options) run(stop <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }() // among temporary files
 	self, err := os.Executable()
 	if err != nil {
 		return err

@@ -109,7 +109,7 @@ func serve(ctx context.Context, g *gateway.Server, s settings) error {
 	if s.inner != "" {
 		inner := &http.Server{Addr: s.inner, Handler: g.Ops(), ReadHeaderTimeout: 10 * time.Second}
 		go func() { failed <- inner.ListenAndServe() }()
-		defer inner.Close()
+		defer func() { _ = inner.Close() }() // the program ends
 	}
 	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -47,12 +48,15 @@ func (n *Nonces) Give(conn net.Conn, since time.Time) error {
 	h := &heir{conn: conn}
 	h.mu.Lock() // questions wait until all was given
 	defer h.mu.Unlock()
-	// From here on whoever has remembered a nonce asks, so that each is in what is given, or
-	// is asked about.
+	// Each nonce is in what is given, or is asked about, and never both: a book that is there
+	// now is given as it is at one moment, and asks after that; one that comes later asks.
+	n.appsMu.Lock()
 	if old := n.heir.Swap(h); old != nil {
 		_ = old.conn.Close() // it asked before, and was never ready
 	}
-	err := n.give(conn, since)
+	apps := maps.Clone(n.apps)
+	n.appsMu.Unlock()
+	err := n.give(conn, since, apps, h)
 	if err != nil {
 		h.broken = true
 		n.heir.CompareAndSwap(h, nil)
@@ -60,7 +64,7 @@ func (n *Nonces) Give(conn net.Conn, since time.Time) error {
 	return err
 }
 
-func (n *Nonces) give(conn net.Conn, since time.Time) error {
+func (n *Nonces) give(conn net.Conn, since time.Time, apps map[control.AppID]*book, h *heir) error {
 	w := bufio.NewWriterSize(conn, 64<<10)
 	b := append([]byte(giveMagic), n.salt[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(n.slice))
@@ -68,12 +72,6 @@ func (n *Nonces) give(conn net.Conn, since time.Time) error {
 	if _, err := w.Write(b); err != nil {
 		return err
 	}
-	n.appsMu.RLock()
-	apps := make(map[control.AppID]*book, len(n.apps))
-	for app, book := range n.apps {
-		apps[app] = book
-	}
-	n.appsMu.RUnlock()
 	for app, book := range apps {
 		if len(app) >= lastApp {
 			continue // no app has such a name
@@ -87,6 +85,7 @@ func (n *Nonces) give(conn net.Conn, since time.Time) error {
 				b = append(b, m[:]...)
 			}
 		}
+		book.heir = h
 		book.mu.Unlock()
 		if _, err := w.Write(b); err != nil {
 			return err
@@ -221,7 +220,7 @@ func (n *Nonces) Serve(conn net.Conn) {
 		}
 		app, rest := control.AppID(b[:len(b)-len(mark{})-8]), b[len(b)-len(mark{})-8:]
 		answer := byte(isFresh)
-		switch err := n.useMark(app, mark(rest[:len(mark{})]), time.Unix(0, int64(binary.BigEndian.Uint64(rest[len(mark{}):])))); {
+		switch _, err := n.useMark(app, mark(rest[:len(mark{})]), time.Unix(0, int64(binary.BigEndian.Uint64(rest[len(mark{}):])))); {
 		case errors.Is(err, tally.ErrUsed):
 			answer = isUsed
 		case err != nil:

@@ -61,7 +61,8 @@ type book struct {
 	now  int64 // the generation of seen[0]
 	seen [slices + 1]map[mark]struct{}
 	n    int64
-	gone bool // swept from apps
+	gone bool  // swept from apps
+	heir *heir // who was given what is here, and has to be asked about more
 }
 
 // New makes an empty memory.
@@ -92,16 +93,15 @@ func (n *Nonces) Use(app control.AppID, nonce []byte, now time.Time) error {
 	hash.Write(nonce)
 	var sum [sha256.Size]byte
 	m := mark(hash.Sum(sum[:0])[:16])
-	if err := n.useMark(app, m, now); err != nil {
+	h, err := n.useMark(app, m, now)
+	if err != nil || h == nil {
 		return err
 	}
-	if h := n.heir.Load(); h != nil {
-		return h.ask(app, m, now)
-	}
-	return nil
+	return h.ask(app, m, now)
 }
 
-func (n *Nonces) useMark(app control.AppID, m mark, now time.Time) error {
+// useMark uses a nonce here, and says who else has to be asked about it.
+func (n *Nonces) useMark(app control.AppID, m mark, now time.Time) (*heir, error) {
 	at := now.UnixNano() / int64(n.slice)
 	n.sweep(at)
 	for {
@@ -112,8 +112,9 @@ func (n *Nonces) useMark(app control.AppID, m mark, now time.Time) error {
 			continue
 		}
 		err := n.use(b, m, at)
+		h := b.heir
 		b.mu.Unlock()
-		return err
+		return h, err
 	}
 }
 
@@ -168,7 +169,7 @@ func (n *Nonces) book(app control.AppID) *book {
 	n.appsMu.Lock()
 	defer n.appsMu.Unlock()
 	if b = n.apps[app]; b == nil {
-		b = &book{}
+		b = &book{heir: n.heir.Load()}
 		n.apps[app] = b
 	}
 	return b
