@@ -1,0 +1,169 @@
+package gateway_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/souk-market/souk/gateway/control"
+	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/gatewaytest"
+)
+
+func init() { gate.Register(gate.Info{ID: "test.count", New: newCount}) }
+
+// count is a filter that counts its calls in a value that outlives it, and shows them.
+type count struct{ of *countValue }
+
+type countValue struct{ calls, closed atomic.Int64 }
+
+func (v *countValue) Close() error {
+	v.closed.Add(1)
+	return nil
+}
+
+var (
+	countsMade  atomic.Int64
+	countLatest atomic.Pointer[countValue]
+)
+
+func newCount(env gate.Env) (any, error) {
+	key := "test.count " + string(env.With)
+	return &count{env.Shared(key, func() any {
+		countsMade.Add(1)
+		v := new(countValue)
+		countLatest.Store(v)
+		return v
+	}).(*countValue)}, nil
+}
+
+func (f *count) Answer(c *gate.Call) error {
+	c.Answer.Set([]byte("X-Count"), fmt.Append(nil, f.of.calls.Add(1)))
+	return nil
+}
+
+// Q8, C2: what filters share outlives a configuration, is shared by whoever asks under one
+// key, and ends with the gateway; to look whether a change is right makes nothing that stays.
+func TestFiltersShare(t *testing.T) {
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	c := h.App("hangzhou")
+	grant := h.Grant("hangzhou", "weather", true)
+	a, b := h.Route("weather", "GET", "/a"), h.Route("weather", "GET", "/b")
+	a.Filters = []control.FilterSetting{{Filter: "test.count", With: control.Raw(`"one"`)}}
+	b.Filters = a.Filters
+	made := countsMade.Load()
+	h.Apply(a, b, &control.Package{ID: "pkg_1", Grant: grant, Calls: 99, From: h.Clock.Now(), Live: true})
+	call := func(path, want string) {
+		t.Helper()
+		if got := h.Call("GET", path, "", "Authorization", "APPCODE "+c.AppCode).Header.Get("X-Count"); got != want {
+			t.Errorf("%s counts %q, want %q", path, got, want)
+		}
+	}
+	call("/a", "1")
+	call("/b", "2")
+	for i := range 50 {
+		a.Name = fmt.Sprint("edit ", i)
+		h.Apply(a)
+	}
+	call("/a", "3")
+	if n := countsMade.Load() - made; n != 1 {
+		t.Errorf("the value was made %d times", n)
+	}
+	value := countLatest.Load()
+	h.Restart()
+	if n := value.closed.Load(); n != 1 {
+		t.Errorf("the value was closed %d times when the gateway ended", n)
+	}
+	call("/a", "1")
+}
+
+// C2: changes of routes that keep answers leave nothing behind, in goroutines or stores.
+func TestChangesOfFiltersLeaveNothing(t *testing.T) {
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	r := h.Route("weather", "GET", "/a")
+	change := func(n int) {
+		for i := range n {
+			r.Name = fmt.Sprint("edit ", i)
+			r.Filters = []control.FilterSetting{{Filter: "cache", With: control.Raw(fmt.Sprintf(`{"max_body":%d}`, i+1))}, {Filter: "breaker"}}
+			h.Apply(r)
+		}
+	}
+	change(3)
+	before := runtime.NumGoroutine()
+	change(60)
+	if after := runtime.NumGoroutine(); after > before+5 {
+		t.Errorf("%d goroutines, were %d", after, before)
+	}
+}
+
+// What a gateway keeps of a route's answers can be forgotten.
+func TestPurge(t *testing.T) {
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	c := h.App("hangzhou")
+	grant := h.Grant("hangzhou", "weather", true)
+	r := h.Route("weather", "GET", "/a")
+	r.Filters = []control.FilterSetting{{Filter: "cache"}}
+	h.Apply(r, &control.Package{ID: "pkg_1", Grant: grant, Calls: 999, From: h.Clock.Now(), Live: true})
+	h.Seller.Answers(200, "answer", "Cache-Control: max-age=60")
+	call := func() string {
+		return h.Call("GET", "/a", "", "Authorization", "APPCODE "+c.AppCode).Header.Get("Cache-Status")
+	}
+	hit := false
+	for range 100 { // what is kept may not be seen at once
+		if hit = call() == "Souk; hit; ttl=60"; hit {
+			break
+		}
+	}
+	if !hit {
+		t.Fatal("nothing is kept")
+	}
+	h.Purge("rte_other")
+	if got := call(); got != "Souk; hit; ttl=60" {
+		t.Errorf("another route was purged, and the answer is %q", got)
+	}
+	h.Purge(r.ID)
+	if got := call(); got != "Souk; fwd=miss" {
+		t.Errorf("the route was purged, and the answer is %q", got)
+	}
+}
+
+// A setting that is wrong is refused when it is saved, in words, and changes nothing.
+func TestWrongFiltersAreNotSaved(t *testing.T) {
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	r := h.Route("weather", "GET", "/a")
+	h.Apply(r)
+	for filter, with := range map[string]string{"none": "{}", "cors": "{}", "access": `{"rules":[{"name":"a","allow":"query.x.matches(query.y)"}]}`, "size": `{"reqest":1}`} {
+		wrong := *r
+		wrong.Filters = []control.FilterSetting{{Filter: filter, With: control.Raw(with)}}
+		if err := h.Plane.Apply(context.Background(), &wrong); err == nil {
+			t.Errorf("%s with %s is saved", filter, with)
+		}
+	}
+}
+
+// Routes are made while the ledger tells of changes, and ask it then for what they name:
+// upstreams, and secrets of their filters.
+func TestRoutesAskForWhatTheyName(t *testing.T) {
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	c := h.App("hangzhou")
+	grant := h.Grant("hangzhou", "weather", true)
+	r := h.Route("weather", "GET", "/a")
+	r.Via, r.Upstream = "ups_a", ""
+	r.Filters = []control.FilterSetting{{Filter: "sign", With: control.Raw(`{"keys":[{"id":"k","secret":"sec_a"}]}`)}}
+	h.Apply(&control.Secret{ID: "sec_a", Name: "a", Value: []byte("0123456789abcdef"), Live: true},
+		&control.Upstream{ID: "ups_a", Name: "a", Targets: []control.Target{{URL: h.Seller.URL}}})
+	h.Apply(r, &control.Package{ID: "pkg_1", Grant: grant, Calls: 9, From: h.Clock.Now(), Live: true})
+	for range 2 {
+		if a := h.Call("GET", "/a", "", "Authorization", "APPCODE "+c.AppCode); a.Status != 200 {
+			t.Errorf("%d %v", a.Status, a.Header)
+		}
+		h.Restart()
+	}
+}
