@@ -28,8 +28,8 @@ import (
 	"sync"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 
@@ -125,12 +125,12 @@ func Compile(text string, scope Scope) (*Rule, error) {
 	if err := checkRanges(made.NativeRep()); err != nil {
 		return nil, err
 	}
-	cost, err := env.EstimateCost(made, sizes{})
+	steps, err := env.EstimateCost(made, sizes{})
 	if err != nil {
 		return nil, fmt.Errorf("what the rule costs cannot be reckoned: %w", err)
 	}
-	if cost.Max > MaxCost {
-		return nil, fmt.Errorf("the rule can take %d steps, more than the %d that there are for one; look at less text, or at fewer entries", cost.Max, MaxCost)
+	if steps.Max > MaxCost {
+		return nil, fmt.Errorf("the rule can take %d steps, more than the %d that there are for one; look at less text, or at fewer entries", steps.Max, MaxCost)
 	}
 	program, err := env.Program(made, cel.EvalOptions(cel.OptOptimize))
 	if err != nil {
@@ -167,7 +167,7 @@ const (
 )
 
 // EstimateSize is the largest size of what a path names.
-func (sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
 	path := node.Path()
 	if len(path) == 0 {
 		return nil
@@ -186,13 +186,13 @@ func (sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
 	case path[len(path)-1] == "@keys":
 		most = largestName
 	}
-	return &checker.SizeEstimate{Min: 0, Max: most}
+	return &cost.SizeEstimate{Min: 0, Max: most}
 }
 
 // EstimateCallCost is the cost of our own functions.
-func (sizes) EstimateCallCost(function, _ string, _ *checker.AstNode, _ []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(function, _ string, _ *cost.AstNode, _ []cost.AstNode) *cost.CallEstimate {
 	if function == "within" {
-		return &checker.CallEstimate{CostEstimate: checker.FixedCostEstimate(10)}
+		return &cost.CallEstimate{CostEstimate: cost.FixedCostEstimate(10)}
 	}
 	return nil
 }
