@@ -298,7 +298,7 @@ func (t *turn) refuse(err error) {
 		t.settled = true
 	}
 	if len(c.Limits) > 0 && !t.asked {
-		s.throttle.Undo(c, c.At)
+		s.throttle.Undo(c, s.now())
 	}
 	r := s.refusal(c, err)
 	if t.stream != nil {
@@ -346,6 +346,7 @@ func (t *turn) bring() bool {
 func (t *turn) pour() bool {
 	var left atomic.Bool
 	watching := false
+	bound, sent := t.c.Answer.Most, int64(len(t.c.Answer.Body))
 	for {
 		if !t.stream.Buffered() {
 			// More is to come, and may take its time. The watch begins before the caller has
@@ -373,6 +374,11 @@ func (t *turn) pour() bool {
 			return t.to.end() == nil
 		case err != nil:
 			t.broke = !left.Load()
+			t.to.abort()
+			return false
+		}
+		if sent += int64(len(piece)); bound > 0 && sent > bound {
+			t.broke = true // as if the seller had stopped there: it is not whole, and not charged
 			t.to.abort()
 			return false
 		}

@@ -3,6 +3,9 @@ package gateway_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -165,5 +168,48 @@ func TestRoutesAskForWhatTheyName(t *testing.T) {
 			t.Errorf("%d %v", a.Status, a.Header)
 		}
 		h.Restart()
+	}
+}
+
+// An answer that turns out to be longer than a filter allows is cut off, so that it does not
+// look whole, and is not charged.
+func TestLongAnswersAreCut(t *testing.T) {
+	seller := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for range 10 {
+			fmt.Fprint(w, "0123456789")
+			w.(http.Flusher).Flush() // its length is not said
+		}
+	}))
+	defer seller.Close()
+	h := gatewaytest.New(t, nil)
+	h.Group()
+	c := h.App("hangzhou")
+	grant := h.Grant("hangzhou", "weather", true)
+	h.Apply(&control.Package{ID: "pkg_1", Grant: grant, Calls: 9, From: h.Clock.Now(), Live: true})
+	for most, whole := range map[int]bool{99: false, 100: true} {
+		r := h.Route("weather", "GET", "/a")
+		r.Upstream = seller.URL
+		r.Filters = []control.FilterSetting{{Filter: "size", With: control.Raw(fmt.Sprintf(`{"answer":%d}`, most))}}
+		h.Apply(r)
+		before := h.Left(grant)
+		q, _ := http.NewRequest("GET", "http://"+h.Addr+"/a", nil)
+		q.Host = gatewaytest.Domain
+		q.Header.Set("Authorization", "APPCODE "+c.AppCode)
+		a, err := http.DefaultClient.Do(q)
+		var body []byte
+		if err == nil {
+			body, err = io.ReadAll(a.Body)
+			a.Body.Close()
+		}
+		if (err == nil) != whole || whole && len(body) != 100 {
+			t.Errorf("bounded to %d, %d bytes come, %v", most, len(body), err)
+		}
+		want := before
+		if whole {
+			want--
+		}
+		if got := h.Left(grant); got != want {
+			t.Errorf("bounded to %d: %d calls left, want %d", most, got, want)
+		}
 	}
 }
