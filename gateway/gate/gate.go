@@ -174,6 +174,14 @@ type Refusal struct {
 	After   time.Duration // Retry-After, where it is known; 0: it is not
 }
 
+// BoundBody bounds the body of the request, if it is not bounded more already. A filter says
+// so in Arrive.
+func (c *Call) BoundBody(most int64) {
+	if c.MaxBody == 0 || most < c.MaxBody {
+		c.MaxBody = most
+	}
+}
+
 // Later is r with the time after which it is worth to call again. It lives as long as the
 // call, so that refusing allocates nothing.
 func (c *Call) Later(r *Refusal, after time.Duration) *Refusal {

@@ -282,7 +282,7 @@ func (f *filter) mark(c *gate.Call) {
 	for _, name := range namesOfAnswers {
 		c.Answer.Drop(name)
 	}
-	if !f.any {
+	if !f.any && !varies(c.Answer.Fields) {
 		c.Answer.Add(nameVary, nameOrigin) // for caches, whoever asks
 	}
 	origin := c.Fields.Header(nameOrigin)
@@ -290,4 +290,14 @@ func (f *filter) mark(c *gate.Call) {
 		return
 	}
 	c.Answer.Fields = append(f.fields(c.Answer.Fields, origin), gate.Field{Name: nameExpose, Value: f.expose})
+}
+
+// varies reports whether an answer says already that it depends on the origin.
+func varies(fields gate.Fields) bool {
+	for i := range fields {
+		if gate.Alike(fields[i].Name, nameVary) && wire.Listed(fields[i].Value, nameOrigin) {
+			return true
+		}
+	}
+	return false
 }

@@ -99,18 +99,39 @@ func newFilter(env gate.Env) (any, error) {
 	switch {
 	case q == nil && a == nil:
 		return nil, errors.New(`it rewrites nothing; set "request" or "answer"`)
-	case a == nil:
-		return q, nil
 	case q == nil:
 		return a, nil
+	case q.reads && a == nil:
+		return reader{q}, nil
+	case q.reads:
+		return &readerBoth{reader{q}, a}, nil
+	case a == nil:
+		return q, nil
 	}
 	return &both{q, a}, nil
 }
 
-// both has all phases; a filter for one side has only those of that side.
-type both struct {
-	*request
-	*answer
+// A filter has the phases that its setting needs, and no others.
+type (
+	// reader is the side of the seller with bodies in its templates.
+	reader struct{ *request }
+	both   struct {
+		*request
+		*answer
+	}
+	readerBoth struct {
+		reader
+		*answer
+	}
+)
+
+// ReadsBody is how much of a request's body the templates want.
+func (r reader) ReadsBody() int64 { return r.most }
+
+// Arrive has larger bodies refused.
+func (r reader) Arrive(c *gate.Call) error {
+	c.BoundBody(r.most)
+	return nil
 }
 
 // change is one edit with its template.
@@ -207,14 +228,6 @@ func newBody(text, mediaType string, scope template.Scope) (*template.Template, 
 	}
 	t, err := template.Compile(text, template.PlaceOf(mediaType), scope)
 	return t, []byte(mediaType), err
-}
-
-// ReadsBody is how much of a request's body the templates want.
-func (q *request) ReadsBody() int64 {
-	if q.reads {
-		return q.most
-	}
-	return 0
 }
 
 var (

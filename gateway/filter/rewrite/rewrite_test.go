@@ -101,7 +101,12 @@ func TestReadsOnlyWhatItNeeds(t *testing.T) {
 			t.Errorf("%s reads %d, want %d", with, chain.Body, want)
 		}
 	}
-	c := b.Call("GET /")
+	c := b.Call("POST /")
+	b.Run(b.Make(`{"request":{"body":{"text":"${body}"}},"answer":{"status":201},"max_body":9}`), c, filtertest.OK(""))
+	if c.MaxBody != 9 {
+		t.Errorf("a body that is rewritten is bounded to %d", c.MaxBody)
+	}
+	c = b.Call("GET /")
 	b.Run(b.Make(`{"answer":{"headers":{"set":{"A":"${answer.status}"}}}}`), c, filtertest.OK("x"))
 	if c.Answer.Wanted() != 0 || filtertest.Header(c.Answer.Fields, "A") != "200" {
 		t.Errorf("wants %d, fields %v", c.Answer.Wanted(), c.Answer.Fields)

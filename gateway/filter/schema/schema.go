@@ -60,6 +60,12 @@ type reader struct {
 	most int64
 }
 
+// Arrive has larger bodies refused.
+func (r *reader) Arrive(c *gate.Call) error {
+	c.BoundBody(r.most)
+	return nil
+}
+
 // ReadsBody is how much of a body is checked at most.
 func (r *reader) ReadsBody() int64 { return r.most }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"sync"
 	"testing"
 	"time"
 
@@ -89,6 +90,30 @@ func TestSignsWhatGoesOut(t *testing.T) {
 			t.Errorf("another %s has the same signature", name)
 		}
 	}
+}
+
+func TestSigningAtOnce(t *testing.T) {
+	b := bench(t)
+	chain := b.Make(`{"keys":[{"id":"k","secret":"sec_a"}]}`)
+	sign := func(path string) string {
+		c := b.Call("GET " + path)
+		if err := chain.Send[0].Send(c); err != nil {
+			t.Error(err)
+		}
+		return filtertest.Header(c.Outgoing().Fields, "X-Ca-Proxy-Signature")
+	}
+	want := [2]string{sign("/a"), sign("/b")}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for i := range 200 {
+				if got := sign([]string{"/a", "/b"}[i%2]); got != want[i%2] {
+					t.Errorf("signed %s, want %s", got, want[i%2])
+				}
+			}
+		})
+	}
+	wait.Wait()
 }
 
 func TestWrongSettings(t *testing.T) {

@@ -81,9 +81,7 @@ func (f *filter) Arrive(c *gate.Call) error {
 		if n, err := strconv.ParseInt(string(c.Fields.Header(contentLength)), 10, 64); err == nil && n > f.request {
 			return gate.BodyTooLarge
 		}
-		if c.MaxBody == 0 || f.request < c.MaxBody {
-			c.MaxBody = f.request
-		}
+		c.BoundBody(f.request)
 	}
 	return nil
 }
