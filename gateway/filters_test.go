@@ -6,7 +6,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"runtime"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -125,11 +127,19 @@ func TestPurge(t *testing.T) {
 	if !hit {
 		t.Fatal("nothing is kept")
 	}
-	h.Purge("rte_other")
+	purge := func(route control.RouteID, want string) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		h.Ops().ServeHTTP(w, httptest.NewRequest("POST", "/cache/purge?route="+url.QueryEscape(string(route)), nil))
+		if got := strings.TrimSpace(w.Body.String()); w.Code != 200 || got != want {
+			t.Errorf("purging %q: %d %s, want %s", route, w.Code, got, want)
+		}
+	}
+	purge("rte_other", `{"gone":0}`)
 	if got := call(); got != "Souk; hit; ttl=60" {
 		t.Errorf("another route was purged, and the answer is %q", got)
 	}
-	h.Purge(r.ID)
+	purge(r.ID, `{"gone":1}`)
 	if got := call(); got != "Souk; fwd=miss" {
 		t.Errorf("the route was purged, and the answer is %q", got)
 	}

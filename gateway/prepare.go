@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"io"
 	"runtime"
@@ -92,15 +93,18 @@ func (s *Server) compile(g *control.Group, r *control.Route) (*gate.Chain, error
 	return chain, nil
 }
 
-// Purge forgets what filters keep of the answers of a route.
-func (s *Server) Purge(route control.RouteID) {
+// purge forgets what filters keep of the answers of a route, or with none of all routes,
+// and says how many answers that were.
+func (s *Server) purge(_ context.Context, route control.RouteID) (int, error) {
 	s.shared.mu.Lock()
 	defer s.shared.mu.Unlock()
+	answers := 0
 	for _, v := range s.shared.values {
-		if p, ok := v.value.(interface{ Purge(control.RouteID) }); ok {
-			p.Purge(route)
+		if p, ok := v.value.(interface{ Purge(control.RouteID) int }); ok {
+			answers += p.Purge(route)
 		}
 	}
+	return answers, nil
 }
 
 var errNoSecrets = errors.New("gateway: there are no secrets here")

@@ -240,7 +240,7 @@ func (s *Server) Meter() *ops.Meter { return s.meter }
 // a call was refused. It must not be public.
 func (s *Server) Ops() http.Handler {
 	inner := ops.Inner{
-		Meter: s.meter, Refusals: s.refusals, Level: s.options.Level, Token: s.options.OpsToken,
+		Meter: s.meter, Refusals: s.refusals, Purge: s.purge, Level: s.options.Level, Token: s.options.OpsToken,
 		Ready: func(ctx context.Context) []string {
 			var reasons []string
 			if err := s.Ready(ctx); err != nil {

@@ -40,18 +40,23 @@ func NewStore() *Store {
 	return &Store{items: items, generations: map[control.RouteID]uint64{}}
 }
 
-// Purge forgets all that is kept of a route, at once.
-func (s *Store) Purge(route control.RouteID) {
+// Purge forgets at once all that is kept of a route, or with none of all routes, and says
+// how many answers that were.
+func (s *Store) Purge(route control.RouteID) (answers int) {
+	s.items.IterValues(func(e *entry) bool {
+		if e.vary == nil && (route == "" || e.route == route) && e.generation == s.generation(e.route) {
+			answers++
+		}
+		return false
+	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.generations[route]++
-}
-
-// PurgeAll forgets everything, at once.
-func (s *Store) PurgeAll() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all++ // what is kept goes when there is need of the room
+	if route == "" {
+		s.all++ // what is kept goes when there is need of the room
+	} else {
+		s.generations[route]++
+	}
+	return answers
 }
 
 func (s *Store) generation(route control.RouteID) uint64 {
