@@ -44,6 +44,7 @@ type settings struct {
 	port, upstream int
 	inner          string
 	routes, apps   int
+	loops          int
 }
 
 func main() {
@@ -53,6 +54,7 @@ func main() {
 	flag.IntVar(&s.upstream, "upstream", 0, "port of loopback where the seller's server is")
 	flag.StringVar(&s.inner, "ops", "", "inner address, for metrics and profiles; empty: none")
 	flag.IntVar(&s.routes, "routes", 0, "further routes that nobody calls")
+	flag.IntVar(&s.loops, "loops", 0, "event loops; 0: one for each processor; below 0: none")
 	flag.IntVar(&s.apps, "apps", 0, "further apps that never call")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -81,7 +83,7 @@ func run(ctx context.Context, s settings) (err error) {
 		return err
 	}
 	g, err := gateway.New(ctx, gateway.Options{DB: db, Folder: filepath.Join(s.folder, "node"), MasterKey: make([]byte, 32),
-		AllowPrivateUpstreams: true, Log: log})
+		AllowPrivateUpstreams: true, Loops: s.loops, Log: log})
 	if err != nil {
 		return err
 	}
