@@ -1,14 +1,9 @@
 package gateway
 
-import (
-	"slices"
-
-	"github.com/souk-market/souk/gateway/control"
-	"github.com/souk-market/souk/gateway/ledger"
-)
+import "github.com/souk-market/souk/gateway/ledger"
 
 // change makes what the ledger tells of what calls see. What it costs depends on what has
-// changed; only a changed secret has all routes prepared anew, as any of them may name it.
+// changed: the ledger names the routes that a changed upstream or secret concerns, too.
 func (s *Server) change(n *ledger.Changes) {
 	if n.All || len(n.Certificates) > 0 || len(n.Secrets) > 0 || len(n.Groups) > 0 {
 		s.certify(n.Whole())
@@ -17,23 +12,8 @@ func (s *Server) change(n *ledger.Changes) {
 		s.build(n.Number, n.Groups, n.Routes)
 		return
 	}
-	if len(n.Secrets) > 0 {
-		all := n.Whole()
-		s.build(n.Number, all.Groups, all.Routes)
-		return
-	}
-	routes := n.Routes
-	if len(n.Upstreams) > 0 {
-		for _, r := range n.Whole().Routes {
-			via := func(u *control.Upstream) bool { return u.ID == r.Via }
-			same := func(other *control.Route) bool { return other.ID == r.ID }
-			if r.Via != "" && slices.ContainsFunc(n.Upstreams, via) && !slices.ContainsFunc(routes, same) {
-				routes = append(routes, r)
-			}
-		}
-	}
 	s.buildMu.Lock()
 	defer s.buildMu.Unlock()
 	s.number = n.Number
-	s.routes.Update(n.Groups, routes, s.prepare)
+	s.routes.Update(n.Groups, n.Routes, s.prepare)
 }

@@ -64,8 +64,10 @@ type Options struct {
 	// Certificates are what ServeTLS shows; nil: there is no TLS here.
 	Certificates *certificate.Store
 
-	// TrustedProxies may say in X-Forwarded-For who calls.
+	// TrustedProxies may say in X-Forwarded-For who calls, and in X-Forwarded-Proto how.
 	TrustedProxies []netip.Prefix
+	// SecureAppCodes refuses AppCodes that come over plain HTTP, whatever their group says.
+	SecureAppCodes bool
 
 	MaxConns      int // connections of callers; 0: DefaultMaxConns
 	MaxConnsPerIP int // 0: no bound, as behind a balancer all come from one address

@@ -89,6 +89,9 @@ func (t *turn) admit() error {
 	if err := s.auth.Pass(c); err != nil {
 		return err
 	}
+	if c.How == gate.ByAppCode && !c.TLS && (c.Group.SecureAppCode || s.options.SecureAppCodes) {
+		return codeInTheClear
+	}
 	if c.Chain != nil {
 		if c.Chain.Body > 0 {
 			if err := c.ReadBody(c); err != nil {
@@ -134,6 +137,9 @@ func (s *Server) preflight(c *gate.Call) error {
 	c.Reply(200, preflightFields, nil)
 	return nil
 }
+
+// codeInTheClear: the AppCode is right, and whoever listened on the way has it now.
+var codeInTheClear = gate.Refuse("A401AC", "Invalid AppCode `it must come over https here; reset it, as it was sent in the clear`")
 
 var insecure = gate.Refuse("I403PT", "Invalid protocol http unsupported")
 
@@ -290,7 +296,10 @@ func (s *Server) head(c *gate.Call) error {
 	case "CONNECT", "TRACE":
 		return gate.Refuse("I405UM", "Unsupported Method `"+string(c.Method)+"`")
 	}
-	c.From = s.from(c)
+	if c.From = c.Peer; len(s.options.TrustedProxies) > 0 && s.trusted(c.Peer) {
+		c.From = s.from(c)
+		c.TLS = c.TLS || bytes.EqualFold(c.Fields.Header(forwardedProto), https)
+	}
 	t := c.Target
 	if t[0] != '/' {
 		// The absolute form names a host of its own: it may only repeat the other.
@@ -311,14 +320,15 @@ func (s *Server) head(c *gate.Call) error {
 	return nil
 }
 
-var forwardedFor = []byte("X-Forwarded-For")
+var (
+	forwardedFor   = []byte("X-Forwarded-For")
+	forwardedProto = []byte("X-Forwarded-Proto")
+	https          = []byte("https")
+)
 
-// from is who calls: the peer, unless that is a proxy which the operator trusts; then the
-// last address it names that is none (S7).
+// from is who calls through a proxy that the operator trusts: the last address it names
+// that is no such proxy (S7).
 func (s *Server) from(c *gate.Call) netip.Addr {
-	if !s.trusted(c.Peer) {
-		return c.Peer
-	}
 	from := c.Peer
 	for i := len(c.Fields) - 1; i >= 0; i-- {
 		if !wire.Alike(c.Fields[i].Name, forwardedFor) {

@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -215,3 +216,45 @@ func TestTrailersReachTheCaller(t *testing.T) {
 		t.Errorf("the trailer: %q", got)
 	}
 }
+
+// An AppCode in the clear is refused where the group or the operator says so, and one that
+// came by https to a balancer that is trusted is not; only such a one may say who calls.
+// API-07, S7.
+func TestAppCodesInTheClear(t *testing.T) {
+	for name, c := range map[string]struct {
+		group, operator bool
+		proxies         []netip.Prefix
+		headers         []string
+		code, from      string
+	}{
+		"by default":                  {code: "", from: "127.0.0.1"},
+		"the group wants https":       {group: true, code: "A401AC"},
+		"the operator wants https":    {operator: true, code: "A401AC"},
+		"a stranger says https":       {group: true, headers: []string{"X-Forwarded-Proto", "https"}, code: "A401AC"},
+		"a balancer says https":       {group: true, proxies: loopback, headers: []string{"X-Forwarded-Proto", "https", "X-Forwarded-For", "6.6.6.6, 192.0.2.7"}, from: "192.0.2.7, 127.0.0.1"},
+		"a chain of balancers":        {proxies: loopback, headers: []string{"X-Forwarded-For", "192.0.2.7, 127.0.0.9"}, from: "192.0.2.7, 127.0.0.1"},
+		"a stranger says who he is":   {headers: []string{"X-Forwarded-For", "192.0.2.7"}, from: "127.0.0.1"},
+		"a balancer says nonsense":    {proxies: loopback, headers: []string{"X-Forwarded-For", "192.0.2.7, nobody"}, from: "127.0.0.1"},
+		"the balancer says it itself": {group: true, proxies: loopback, code: "A401AC"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := gatewaytest.New(t, func(o *gateway.Options) { o.SecureAppCodes, o.TrustedProxies = c.operator, c.proxies })
+			h.Apply(&control.Group{ID: "grp_test", Domains: []string{gatewaytest.Domain}, SecureAppCode: c.group, Live: true})
+			app := h.App("hangzhou")
+			grant := h.Grant("hangzhou", "weather", true)
+			h.Apply(h.Route("weather", "GET", "/a"), &control.Package{ID: "pkg_a", Grant: grant, Calls: 10, From: gatewaytest.Start, Live: true})
+			a := h.Call("GET", "/a", "", append(c.headers, "Authorization", "APPCODE "+app.AppCode)...)
+			if a.Code() != c.code {
+				t.Errorf("%+v, want %q", a, c.code)
+			}
+			if c.code != "" {
+				return
+			}
+			if asked := h.Seller.Asked(); len(asked) != 1 || !strings.Contains(asked[0], "\r\nX-Forwarded-For: "+c.from+"\r\n") {
+				t.Errorf("the seller saw %q, want the caller %s", asked, c.from)
+			}
+		})
+	}
+}
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}

@@ -3,6 +3,7 @@ package command
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"strings"
@@ -15,8 +16,10 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/souk-market/souk/examples/house"
+	"github.com/souk-market/souk/gateway"
 	"github.com/souk-market/souk/gateway/certificate"
 	"github.com/souk-market/souk/gateway/ops"
+	"github.com/souk-market/souk/gateway/wire"
 )
 
 // settings are what a node must know of its machine. What an operator decides is in the
@@ -37,6 +40,12 @@ type settings struct {
 	otlp                        string
 	otlpRatio                   float64
 	streams                     time.Duration
+	proxies                     []string
+	secureCodes                 bool
+	maxConns, maxConnsPer       int
+	maxHead                     int
+	headFor, bodyFor, writeFor  time.Duration
+	idleFor                     time.Duration
 	gatewayTLS                  string
 	tlsCert, tlsKey             []string
 	acme, acmeEmail             string
@@ -65,6 +74,15 @@ type file struct {
 	OTLP                  *string  `yaml:"otlp"`
 	OTLPRatio             *float64 `yaml:"otlp-ratio"`
 	Streams               *string  `yaml:"streams"`
+	TrustedProxies        []string `yaml:"trusted-proxies"`
+	SecureAppCodes        *bool    `yaml:"secure-app-codes"`
+	MaxConnections        *int     `yaml:"max-connections"`
+	MaxPerAddress         *int     `yaml:"max-connections-per-address"`
+	MaxHead               *int     `yaml:"max-head"`
+	HeadTimeout           *string  `yaml:"head-timeout"`
+	BodyTimeout           *string  `yaml:"body-timeout"`
+	WriteTimeout          *string  `yaml:"write-timeout"`
+	IdleTimeout           *string  `yaml:"idle-timeout"`
 	GatewayTLS            *string  `yaml:"gateway-tls"`
 	TLSCert               []string `yaml:"tls-cert"`
 	TLSKey                []string `yaml:"tls-key"`
@@ -95,7 +113,31 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.accessFile, "access-log-file", "", "write those lines here instead; begun anew each day and after 100 MiB, kept for a fortnight")
 	f.StringVar(&s.otlp, "otlp", "", "collector that traces and metrics are sent to, by OTLP over HTTP: http://127.0.0.1:4318")
 	f.Float64Var(&s.otlpRatio, "otlp-ratio", 0.01, "part of the traces that begin here and are sent; those that callers mark are sent anyway")
+	f.StringSliceVar(&s.proxies, "trusted-proxies", nil, "addresses or networks of balancers that may say in X-Forwarded-For and X-Forwarded-Proto who calls")
+	f.BoolVar(&s.secureCodes, "secure-app-codes", false, "refuse AppCodes that come over plain HTTP")
+	f.IntVar(&s.maxConns, "max-connections", gateway.DefaultMaxConns, "connections of callers; further ones wait")
+	f.IntVar(&s.maxConnsPer, "max-connections-per-address", 0, "of one address; further ones are closed (0: no bound)")
+	f.IntVar(&s.maxHead, "max-head", wire.DefaultHead, "bytes of a request line and its headers")
+	f.DurationVar(&s.headFor, "head-timeout", gateway.DefaultHeadTimeout, "how long a head may take from its first byte to its last")
+	f.DurationVar(&s.bodyFor, "body-timeout", gateway.DefaultBodyTimeout, "how long nothing may come of a body; after that it must come at 1 KiB/s")
+	f.DurationVar(&s.writeFor, "write-timeout", gateway.DefaultWriteTimeout, "how long a caller may take for 32 KiB of an answer")
+	f.DurationVar(&s.idleFor, "idle-timeout", gateway.DefaultIdleTimeout, "how long a connection may be idle between two calls")
 	f.DurationVar(&s.streams, "streams", time.Hour, "how long streams may live on here after another process has taken over")
+}
+
+// networks reads addresses and networks: "10.0.0.7", "10.0.0.0/8".
+func networks(list []string) (all []netip.Prefix, err error) {
+	for _, text := range list {
+		p, err := netip.ParsePrefix(text)
+		if a, aerr := netip.ParseAddr(text); aerr == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("trusted-proxies: %q is neither an address nor a network, such as 10.0.0.7 or 10.0.0.0/8", text)
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 // load fills in what the command line does not say, from the environment and, where the
@@ -205,6 +247,15 @@ func (s *settings) options() (house.Options, error) {
 	}
 	if err := s.certificates(&o); err != nil {
 		return o, err
+	}
+	trusted, err := networks(s.proxies)
+	if err != nil {
+		return o, usageError{err}
+	}
+	o.Limits = func(g *gateway.Options) {
+		g.TrustedProxies, g.SecureAppCodes = trusted, s.secureCodes
+		g.MaxConns, g.MaxConnsPerIP, g.MaxHead = s.maxConns, s.maxConnsPer, s.maxHead
+		g.HeadTimeout, g.BodyTimeout, g.WriteTimeout, g.IdleTimeout = s.headFor, s.bodyFor, s.writeFor, s.idleFor
 	}
 	if o.Zone, err = time.LoadLocation(s.zone); err != nil {
 		return o, usageError{fmt.Errorf("zone: %w", err)}

@@ -74,6 +74,8 @@ type Options struct {
 	Suffix                string   // of the domains of new API groups; empty: "api.localhost"
 	SharedDomains         []string // console.Config.SharedDomains
 	AllowPrivateUpstreams bool
+	// Limits, if it is set, changes what the gateway takes of its callers.
+	Limits func(*gateway.Options)
 	Zone                  *time.Location     // nil: the console's default
 	Without               []string           // plug-ins to leave out
 	Log, AccessLog        *zap.Logger        // nil: nothing is logged
@@ -242,9 +244,13 @@ func (h *House) openGateway(ctx context.Context, o Options) (err error) {
 	}
 	// The gateway opens its database itself: it can start without it, and try on.
 	open := func() (*storage.DB, error) { return sqlite.Open(filepath.Join(o.Folder, GatewayFile)) }
-	h.gateway, err = gateway.New(ctx, gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
+	settings := gateway.Options{OpenDB: open, Folder: filepath.Join(o.Folder, NodeFolder), MasterKey: derive(o.MasterKey, "gateway"),
 		AllowPrivateUpstreams: o.AllowPrivateUpstreams, TakeOver: o.TakeOver, Log: o.Log.Named("gateway"), AccessLog: o.AccessLog,
-		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Certificates: h.store, Now: o.Now})
+		Level: o.Level, OpsToken: o.OpsToken, Tracer: tracer, Certificates: h.store, Now: o.Now}
+	if o.Limits != nil {
+		o.Limits(&settings)
+	}
+	h.gateway, err = gateway.New(ctx, settings)
 	if err != nil {
 		h.gateway = nil
 		return fmt.Errorf("gateway: %w", err)
