@@ -75,6 +75,7 @@ func launch(t *testing.T, log *lines, args ...string) *program {
 		t.Fatal(err)
 	}
 	go func() { p.wait <- p.cmd.Wait() }()
+	t.Cleanup(func() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }) // what the test has left
 	return p
 }
 
@@ -255,7 +256,6 @@ func TestUpgradesUnderLoad(t *testing.T) {
 	p := launch(t, log, "gateway", "--data", folder, "--gateway", addr, "--ops", "", "--allow-private-upstreams", "--streams", "1m",
 		"--access-log-file", filepath.Join(folder, "calls", "access.log"))
 	defer func() {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what the test has left
 		if t.Failed() {
 			t.Logf("the programs said:\n%s", log)
 		}
@@ -416,7 +416,6 @@ func TestTheInnerSideOfAProgram(t *testing.T) {
 	log := &lines{}
 	p := launch(t, log, "gateway", "--data", folder, "--gateway", addrs[0], "--ops", addrs[1], "--allow-private-upstreams", "--otlp", collector.URL, "--otlp-ratio", "1", "--log", "warn")
 	defer func() {
-		_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what the test has left
 		if t.Failed() {
 			t.Logf("the program said:\n%s", log)
 		}

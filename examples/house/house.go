@@ -75,14 +75,14 @@ type Options struct {
 	SharedDomains         []string // console.Config.SharedDomains
 	AllowPrivateUpstreams bool
 	// Limits, if it is set, changes what the gateway takes of its callers.
-	Limits func(*gateway.Options)
-	Zone                  *time.Location     // nil: the console's default
-	Without               []string           // plug-ins to leave out
-	Log, AccessLog        *zap.Logger        // nil: nothing is logged
-	Level                 *zap.AtomicLevel   // of Log, to be changed on the inner side; nil: it cannot be
-	OpsToken              string             // demanded on the inner side; empty: none
-	Export                *ops.ExportOptions // where traces and metrics go; nil: nowhere
-	Now                   func() time.Time
+	Limits         func(*gateway.Options)
+	Zone           *time.Location     // nil: the console's default
+	Without        []string           // plug-ins to leave out
+	Log, AccessLog *zap.Logger        // nil: nothing is logged
+	Level          *zap.AtomicLevel   // of Log, to be changed on the inner side; nil: it cannot be
+	OpsToken       string             // demanded on the inner side; empty: none
+	Export         *ops.ExportOptions // where traces and metrics go; nil: nowhere
+	Now            func() time.Time
 }
 
 // CertificateFiles are a chain and its key, in PEM. They are read again when they change.
