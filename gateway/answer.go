@@ -140,7 +140,7 @@ func clean(message string) []byte {
 
 // finish adds what the gateway says of a call, whoever answered it. The values stand in
 // the turn's own room.
-func (t *turn) finish(took time.Duration) {
+func (t *turn) finish() {
 	c, a, room := t.c, &t.c.Answer, t.room[:0]
 	add := func(name []byte, from int) {
 		a.Fields = append(a.Fields, gate.Field{Name: name, Value: room[from:len(room):len(room)]})
@@ -175,7 +175,7 @@ func (t *turn) finish(took time.Duration) {
 	if bytes.EqualFold(c.Fields.Header(requestMode), wordDebug) {
 		from := len(room)
 		room = strconv.AppendInt(append(room, `{"ServiceLatency":`...), t.upstream.Milliseconds(), 10)
-		room = append(strconv.AppendInt(append(room, `,"TotalLatency":`...), took.Milliseconds(), 10), '}')
+		room = append(strconv.AppendInt(append(room, `,"TotalLatency":`...), t.at.Sub(t.began).Milliseconds(), 10), '}')
 		add(nameDebugInfo, from)
 	}
 	if c.Fields.Has(origin) && !c.Origins && a.Fields.Has(nameAllowOrigin) {

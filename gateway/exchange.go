@@ -68,7 +68,8 @@ func (t *turn) conclude(err error) {
 		}
 		t.refuse(err)
 	}
-	t.finish(time.Since(t.began))
+	t.at = time.Now()
+	t.finish()
 	// What can no longer break off is written down before the caller has it, so that whoever
 	// was answered finds the call in the records.
 	if t.stream == nil || t.c.Answer.Whole || t.stream.Ready() {
@@ -81,6 +82,7 @@ func (t *turn) conclude(err error) {
 		t.stream.Close()
 		t.stream = nil
 	}
+	t.at = time.Now()
 	t.end()
 }
 
@@ -97,7 +99,7 @@ func (t *turn) lost() {
 			t.s.quota.Void(t.c.Hold)
 		}
 		t.settled = true
-		t.s.record(t.c)
+		t.record()
 		t.c.Record.Serial, t.c.Record.Outcome = -1, control.Free
 	}
 	t.over()
@@ -115,7 +117,8 @@ type turn struct {
 	room                     []byte // for values of the answer's headers
 	to                       caller
 	began                    time.Time
-	length                   int64 // of the request's body, as its head said
+	at                       time.Time // the latest moment of it that was looked at
+	length                   int64     // of the request's body, as its head said
 
 	ready    *ready // what the route's calls need; nil: no route was found
 	trace    ops.Trace
@@ -141,7 +144,8 @@ func newTurn() any {
 func (t *turn) reset(s *Server) {
 	t.c.Reset()
 	t.c.ReadBody = t.read
-	*t = turn{s: s, c: t.c, began: time.Now(), room: t.room[:0], read: t.read, admits: t.admits, answers: t.answers, settles: t.settles}
+	now := time.Now()
+	*t = turn{s: s, c: t.c, began: now, at: now, room: t.room[:0], read: t.read, admits: t.admits, answers: t.answers, settles: t.settles}
 }
 
 // answer is everything up to the first byte of the answer: what it writes is c.Answer.
@@ -181,7 +185,8 @@ func (t *turn) forward() error {
 		body = &bounded{Source: t.to, left: maxBody(t.c)}
 	}
 	stream, err := t.s.proxy.Forward(t.s.life, t.c, t.ready.way, t.length, body)
-	t.upstream, t.stream, t.asked = time.Since(t.sent), stream, t.c.Tries > 0
+	t.at = time.Now()
+	t.upstream, t.stream, t.asked = t.at.Sub(t.sent), stream, t.c.Tries > 0
 	t.s.meter.Upstream(t.upstream)
 	return err
 }
@@ -257,7 +262,7 @@ func (t *turn) gather(most int64) (whole bool, err error) {
 // answer leaves: who holds an answer has paid for it.
 func (t *turn) settle() error {
 	s, c := t.s, t.c
-	s.record(c)
+	t.record()
 	if c.Record.Outcome != control.Charged {
 		if c.Hold.Held() {
 			s.quota.Void(c.Hold)
@@ -305,7 +310,7 @@ func (t *turn) refuse(err error) {
 		t.stream.Close()
 		t.stream = nil
 	}
-	s.record(c)
+	t.record()
 	refuse(c, r)
 	if c.Chain != nil {
 		for _, f := range c.Chain.Refuse {
@@ -401,7 +406,7 @@ func (t *turn) end() {
 		return
 	}
 	t.ended = true
-	s, c, took := t.s, t.c, time.Since(t.began)
+	s, c, took := t.s, t.c, t.at.Sub(t.began)
 	record := &c.Record
 	record.Took = took
 	if c.Chain != nil {

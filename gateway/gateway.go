@@ -98,6 +98,8 @@ type Options struct {
 	Tracer    *ops.Tracer      // nil: no traces
 	OpsToken  string           // demanded on the inner side; empty: none
 	Now       func() time.Time
+
+	real bool // Now is the machine's clock
 }
 
 func (o Options) withDefaults() Options {
@@ -122,7 +124,7 @@ func (o Options) withDefaults() Options {
 		o.AccessLog = zap.NewNop()
 	}
 	if o.Now == nil {
-		o.Now = time.Now
+		o.Now, o.real = time.Now, true
 	}
 	return o
 }

@@ -35,8 +35,8 @@ type loop struct {
 	ep      int
 	wake    int // an eventfd that other goroutines write to
 	doors   map[int]*door
-	visits  map[int]*visit // callers, by descriptor
-	links   map[int]*link  // sellers
+	visits  byFD[visit] // callers
+	links   byFD[link]  // sellers
 	idle    map[any][]*link
 	buffers [][]byte
 	events  [256]syscall.EpollEvent
@@ -101,7 +101,6 @@ type link struct {
 	out        []byte // of a request that the socket did not take
 	head       wire.Response
 	body       wire.Body
-	sent       time.Time
 	interim    int
 	paused     bool // the caller takes no more for now
 	answered   bool // the head has come
@@ -136,7 +135,7 @@ func newLoop(s *Server) (*loop, error) {
 		_ = syscall.Close(ep)
 		return nil, errno
 	}
-	l := &loop{s: s, ep: ep, wake: int(fd), doors: map[int]*door{}, visits: map[int]*visit{}, links: map[int]*link{}, idle: map[any][]*link{},
+	l := &loop{s: s, ep: ep, wake: int(fd), doors: map[int]*door{}, idle: map[any][]*link{},
 		room: make([]byte, loopRoom), ended: make(chan struct{})}
 	if err := syscall.EpollCtl(ep, syscall.EPOLL_CTL_ADD, l.wake, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(l.wake)}); err != nil {
 		_ = syscall.Close(ep)
@@ -161,12 +160,8 @@ func (l *loop) run() {
 	l.now = time.Now().UnixMilli()
 	for !l.round() {
 	}
-	for _, v := range l.visits {
-		l.leave(v)
-	}
-	for _, k := range l.links {
-		l.cut(k)
-	}
+	l.visits.each(l.leave)
+	l.links.each(l.cut)
 	_ = syscall.Close(l.ep)
 	_ = syscall.Close(l.wake)
 }
@@ -194,11 +189,11 @@ func (l *loop) round() (over bool) {
 	for i := range int(n) {
 		e := &l.events[i]
 		fd := int(e.Fd)
-		if k := l.links[fd]; k != nil {
+		if k := l.links.at(fd); k != nil {
 			if k.seq == e.Pad {
 				l.onLink(k, e.Events)
 			}
-		} else if v := l.visits[fd]; v != nil {
+		} else if v := l.visits.at(fd); v != nil {
 			if v.seq == e.Pad {
 				l.onVisit(v, e.Events)
 			}
@@ -265,6 +260,33 @@ func (l *loop) shut(fd int) {
 	}
 }
 
+// byFD is a table of what there is by descriptor. Descriptors are small numbers, and a look
+// at a map costs ten times as much.
+type byFD[T any] struct{ list []*T }
+
+func (b *byFD[T]) at(fd int) *T {
+	if fd < len(b.list) {
+		return b.list[fd]
+	}
+	return nil
+}
+
+func (b *byFD[T]) put(fd int, v *T) {
+	if fd >= len(b.list) {
+		b.list = append(b.list, make([]*T, fd+64-len(b.list))...)
+	}
+	b.list[fd] = v
+}
+
+// each calls f for all; f may take any out.
+func (b *byFD[T]) each(f func(*T)) {
+	for _, v := range b.list {
+		if v != nil {
+			f(v)
+		}
+	}
+}
+
 // watch has the loop hear of a socket; 0: it cannot.
 func (l *loop) watch(fd int) (seq int32) {
 	if l.seq++; l.seq == 0 {
@@ -317,16 +339,16 @@ func (l *loop) enter(v *visit) {
 		v.l.leave(v.peer)
 		return
 	}
-	l.visits[v.fd] = v
+	l.visits.put(v.fd, v)
 	l.count.Add(1)
 }
 
 // leave ends a caller's connection, and what is under way on it.
 func (l *loop) leave(v *visit) {
-	if l.visits[v.fd] != v {
+	if l.visits.at(v.fd) != v {
 		return
 	}
-	delete(l.visits, v.fd)
+	l.visits.put(v.fd, nil)
 	if k := v.link; k != nil {
 		v.link, k.visit = nil, nil
 		l.cut(k)
@@ -518,7 +540,7 @@ func (l *loop) ask(v *visit) bool {
 	if !place.Take() {
 		return false
 	}
-	t.c.Tries, t.asked, t.sent = 1, true, time.Now()
+	t.c.Tries, t.asked, t.sent = 1, true, t.began // the gates took a microsecond
 	l.out = append(place.AppendHead(l.out[:0], t.c, t.length), v.in[v.headEnd:v.used]...)
 	for k := l.borrow(place); k != nil; k = l.borrow(place) {
 		n, errno := rawWrite(k.fd, l.out)
@@ -579,7 +601,7 @@ func (l *loop) borrow(place *proxy.Place) *link {
 		list[n-1] = nil
 		list = list[:n-1]
 		l.idle[key] = list
-		if l.links[k.fd] == k && l.now-k.since < place.Keep().Milliseconds() && l.now-k.born < place.Life().Milliseconds() {
+		if l.links.at(k.fd) == k && l.now-k.since < place.Keep().Milliseconds() && l.now-k.born < place.Life().Milliseconds() {
 			return k
 		}
 		l.drop(k)
@@ -609,7 +631,7 @@ func (l *loop) connect(place *proxy.Place) *link {
 		_ = syscall.Close(fd)
 		return nil
 	}
-	l.links[fd] = k
+	l.links.put(fd, k)
 	return k
 }
 
@@ -711,13 +733,14 @@ func (l *loop) begin(k *link, b []byte) {
 	a.Fields = append(a.Fields[:0], gate.KeepAnswerFields(k.head.Fields)...)
 	k.answered, k.phase = true, linkBody
 	k.body.Begin(k.head.Length)
-	t.upstream = time.Since(t.sent)
+	t.at = time.Now()
+	t.upstream = t.at.Sub(t.sent)
 	l.s.meter.Upstream(t.upstream)
 	if err := l.s.guard(t, t.settles); err != nil {
 		l.failed(k, err)
 		return
 	}
-	t.finish(time.Since(t.began))
+	t.finish()
 	whole := k.body.Left() >= 0 && k.body.Left() <= int64(len(b))
 	if whole {
 		t.end()
@@ -823,7 +846,8 @@ func (l *loop) failed(k *link, err error) {
 	k.visit, v.link = nil, nil
 	k.place.Done()
 	l.drop(k)
-	v.t.upstream = time.Since(v.t.sent)
+	v.t.at = time.Now()
+	v.t.upstream = v.t.at.Sub(v.t.sent)
 	l.s.meter.Upstream(v.t.upstream)
 	l.answer(v, err)
 }
@@ -831,6 +855,7 @@ func (l *loop) failed(k *link, err error) {
 // answer gives the caller what the gateway itself has to say: an error, or a local answer.
 func (l *loop) answer(v *visit, err error) {
 	t := v.t
+	t.at = time.Now()
 	if err == nil {
 		err = l.s.guard(t, t.settles)
 	}
@@ -840,7 +865,7 @@ func (l *loop) answer(v *visit, err error) {
 		}
 		t.refuse(err)
 	}
-	t.finish(time.Since(t.began))
+	t.finish()
 	t.end()
 	a := &t.c.Answer
 	body := answerBody{length: a.Length, none: bodiless(t.c)}
@@ -894,7 +919,7 @@ func (l *loop) broke(k *link) {
 
 // cut ends a link in the middle of a call.
 func (l *loop) cut(k *link) {
-	if l.links[k.fd] == k && k.phase != linkIdle && k.place != nil {
+	if l.links.at(k.fd) == k && k.phase != linkIdle && k.place != nil {
 		k.place.Done()
 		k.phase = linkIdle
 	}
@@ -903,8 +928,8 @@ func (l *loop) cut(k *link) {
 
 // drop closes a link that no call has.
 func (l *loop) drop(k *link) {
-	if l.links[k.fd] == k {
-		delete(l.links, k.fd)
+	if l.links.at(k.fd) == k {
+		l.links.put(k.fd, nil)
 		_ = syscall.Close(k.fd)
 	}
 }
@@ -913,7 +938,7 @@ func (l *loop) drop(k *link) {
 func (l *loop) sweep() {
 	o := &l.s.options
 	grace := l.s.graceOver.Load()
-	for _, v := range l.visits {
+	l.visits.each(func(v *visit) {
 		limit := time.Duration(-1)
 		switch v.phase {
 		case phaseIdle:
@@ -928,16 +953,16 @@ func (l *loop) sweep() {
 			limit = o.WriteTimeout
 		}
 		if limit < 0 || time.Duration(l.now-v.since)*time.Millisecond < limit {
-			continue
+			return
 		}
 		l.busy = v
 		if v.phase == phaseHead || v.phase == phaseBody {
 			l.hand(v, nil, true)
-			continue
+			return
 		}
 		l.leave(v)
-	}
-	for _, k := range l.links {
+	})
+	l.links.each(func(k *link) {
 		age := time.Duration(l.now-k.since) * time.Millisecond
 		l.busy = k.visit
 		switch {
@@ -952,11 +977,11 @@ func (l *loop) sweep() {
 		case k.phase == linkBody && !k.paused && age >= k.place.Idle():
 			l.broke(k)
 		}
-	}
+	})
 	for key, list := range l.idle {
 		kept := list[:0]
 		for _, k := range list {
-			if l.links[k.fd] == k {
+			if l.links.at(k.fd) == k {
 				kept = append(kept, k)
 			}
 		}
@@ -974,7 +999,7 @@ func (l *loop) sweep() {
 // and it reads the bytes again), or with a call that has passed the gates. late says that
 // the request took too long.
 func (l *loop) hand(v *visit, t *turn, late bool) {
-	delete(l.visits, v.fd)
+	l.visits.put(v.fd, nil)
 	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, v.fd, nil)
 	v.t = nil
 	n, err := connOf(v.fd)
@@ -1210,11 +1235,11 @@ func (s *Server) sweepLoops() {
 func (s *Server) abortLoops() {
 	for _, l := range s.loops {
 		l.do(func() {
-			for _, k := range l.links {
+			l.links.each(func(k *link) {
 				if k.visit != nil {
 					l.closedBy(k, syscall.ECONNABORTED)
 				}
-			}
+			})
 		})
 	}
 }
@@ -1224,9 +1249,7 @@ func (s *Server) killLoops() {
 	for _, l := range s.loops {
 		l.do(func() {
 			l.closed = true
-			for _, v := range l.visits {
-				l.leave(v)
-			}
+			l.visits.each(l.leave)
 		})
 	}
 }

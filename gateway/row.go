@@ -25,7 +25,9 @@ const maxWhole = 32 << 20
 func (s *Server) take() *turn {
 	t := s.turns.Get().(*turn)
 	t.reset(s)
-	t.c.At = s.now()
+	if t.c.At = t.began; s.clocked {
+		t.c.At = s.now()
+	}
 	t.c.ID = control.NewRequestID(t.c.At)
 	return t
 }
@@ -211,11 +213,11 @@ func (t *turn) readBody(c *gate.Call) error {
 }
 
 // record writes on the call how it will be journalled if the answer stands.
-func (s *Server) record(c *gate.Call) {
-	record := &c.Record
+func (t *turn) record() {
+	s, c, record := t.s, t.c, &t.c.Record
 	*record = control.CallRecord{
 		Request: c.ID, At: c.At, App: c.App, Grant: c.Hold.Grant, Package: c.Hold.Package, Serial: -1,
-		Status: c.Answer.Status, Outcome: control.Free, Took: s.now().Sub(c.At),
+		Status: c.Answer.Status, Outcome: control.Free, Took: t.at.Sub(t.began),
 	}
 	if c.Route == nil {
 		return
@@ -378,7 +380,7 @@ func (s *Server) broken(to *conn, fault error) {
 	t := s.take()
 	r := refusalOf(fault, to.request.Fields)
 	refuse(t.c, r)
-	t.finish(0)
+	t.finish()
 	to.begin(t.c, answerBody{})
 	_ = to.end() // he may have gone
 	s.meter.Nowhere.Refused(r.Code)

@@ -105,7 +105,7 @@ func (w *warm) pass(t *turn) error {
 	if err := t.settle(); err != nil {
 		return err
 	}
-	t.finish(time.Millisecond)
+	t.finish()
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (r rowOfTwo) Serve(e *h2.Exchange) {
 		r.s.meter.Begin()
 		refuse(c, refusalOf(e.Fault, h.Fields))
 		t.code, t.refused = codeOf(c), true
-		t.finish(0)
+		t.finish()
 		t.end()
 		to.begin(c, answerBody{length: c.Answer.Length})
 		_ = to.write(c.Answer.Body) // he may have gone

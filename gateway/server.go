@@ -48,6 +48,7 @@ type Server struct {
 	log     *zap.Logger
 	access  *zap.Logger
 	now     func() time.Time
+	clocked bool // now is a clock of somebody's own
 
 	routes   route.Table
 	auth     *auth.Gate
@@ -102,7 +103,7 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 	secret := func(id control.SecretID) ([]byte, error) { return s.secret(id) }
 	nonces := memory.New(memory.Options{Budget: o.NonceBudget, Share: o.NonceShare})
 	s = &Server{
-		options: o, log: o.Log, access: o.AccessLog, now: o.Now, nonces: nonces,
+		options: o, log: o.Log, access: o.AccessLog, now: o.Now, clocked: !o.real, nonces: nonces,
 		quota: quota, journal: journal,
 		auth: auth.New(accounts, nonces, o.Now()),
 		proxy: proxy.New(proxy.Options{
