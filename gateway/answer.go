@@ -166,9 +166,13 @@ func (t *turn) finish() {
 	}
 	if len(c.Limits) > 0 {
 		from := len(room)
-		room = gate.AppendPolicies(room, c.Limits)
-		add(namePolicies, from)
-		from = len(room)
+		if c.Policies != nil {
+			a.Add(namePolicies, c.Policies)
+		} else {
+			room = gate.AppendPolicies(room, c.Limits)
+			add(namePolicies, from)
+			from = len(room)
+		}
 		room = gate.AppendStandings(room, c.Limits)
 		add(nameStandings, from)
 	}

@@ -39,6 +39,7 @@ type loop struct {
 	links   byFD[link]  // sellers
 	idle    map[any][]*link
 	buffers [][]byte
+	turns   []*turn // that wait for the next call
 	events  [256]syscall.EpollEvent
 	room    []byte // answers are read into it
 	out     []byte // requests are made in it
@@ -370,6 +371,18 @@ func (l *loop) free(v *visit) {
 	v.in, v.w = nil, 0
 }
 
+// take is Server.take without a look at what other processors have.
+func (l *loop) take() *turn {
+	n := len(l.turns)
+	if n == 0 {
+		return l.s.take()
+	}
+	t := l.turns[n-1]
+	l.turns = l.turns[:n-1]
+	t.begin(l.s)
+	return t
+}
+
 func (l *loop) buffer() []byte {
 	if n := len(l.buffers); n > 0 {
 		b := l.buffers[n-1]
@@ -505,7 +518,7 @@ func (l *loop) parse(v *visit) bool {
 // serve takes a whole request through the gates, and asks the seller.
 func (l *loop) serve(v *visit) {
 	s := l.s
-	t := s.take()
+	t := l.take()
 	c, r := t.c, &v.request
 	c.Method, c.Host, c.Target, c.Peer, c.Framed = r.Method, r.Host, r.Target, v.peer, r.Length != 0
 	c.Fields, r.Fields = r.Fields, c.Fields[:0]
@@ -810,7 +823,9 @@ func (l *loop) whole(k *link, clean bool) {
 func (l *loop) finished(v *visit) {
 	t := v.t
 	v.t = nil
-	t.over()
+	if t.end(); len(l.turns) < keepFree {
+		l.turns = append(l.turns, t)
+	}
 	if len(v.out) > 0 {
 		v.phase, v.since = phaseWrite, l.now
 		return

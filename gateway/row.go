@@ -24,12 +24,17 @@ const maxWhole = 32 << 20
 // take makes a call, before anything of it was looked at.
 func (s *Server) take() *turn {
 	t := s.turns.Get().(*turn)
+	t.begin(s)
+	return t
+}
+
+// begin makes a used turn one for the next call.
+func (t *turn) begin(s *Server) {
 	t.reset(s)
 	if t.c.At = t.began; s.clocked {
 		t.c.At = s.now()
 	}
 	t.c.ID = control.NewRequestID(t.c.At)
-	return t
 }
 
 // guard runs f; if it panics, the call is refused, and the program lives.

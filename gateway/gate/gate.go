@@ -56,6 +56,8 @@ type Call struct {
 
 	// Limits are written by throttle: where each limit of the call stands.
 	Limits []Limit
+	// Policies is AppendPolicies of Limits, where throttle has it ready; nil: it has not.
+	Policies []byte
 
 	// Written by quota.
 	Hold Hold

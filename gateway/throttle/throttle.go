@@ -40,7 +40,11 @@ type Gate struct {
 }
 
 // Plan is what Prepare makes of the limits of a route.
-type Plan struct{ limits []limit }
+type Plan struct {
+	limits []limit
+	// policies is what every call is told of the limits; nil if that differs from call to call.
+	policies []byte
+}
 
 // limit is one of a plan.
 type limit struct {
@@ -97,7 +101,20 @@ func Prepare(g *control.Group, r *control.Route) *Plan {
 	if len(p.limits) == 0 {
 		return nil
 	}
+	p.policies = p.same()
 	return p
+}
+
+// same is what all calls are told, where no limit is for some of them only.
+func (p *Plan) same() []byte {
+	told := make([]gate.Limit, 0, len(p.limits))
+	for _, l := range p.limits {
+		if l.host != "" || l.special != nil {
+			return nil
+		}
+		told = append(told, gate.Limit{Name: l.name, By: l.by, Calls: l.calls, Window: time.Duration(l.window)})
+	}
+	return gate.AppendPolicies(nil, told)
 }
 
 // add takes in a limit. from says where it was written, so that equal names do not meet.
@@ -217,7 +234,7 @@ func (g *Gate) Take(c *gate.Call, p *Plan, now time.Time) error {
 }
 
 func (g *Gate) take(c *gate.Call, p *Plan, now time.Time, asks []Ask) error {
-	c.Limits = c.Limits[:0]
+	c.Limits, c.Policies = c.Limits[:0], p.policies
 	for i := range p.limits {
 		l := &p.limits[i]
 		if l.host != "" && !isHost(c.Host, l.host) {
