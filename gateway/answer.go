@@ -27,10 +27,7 @@ func appendAnswer(dst []byte, c *gate.Call, length int64, none bool) []byte {
 	}
 	dst = append(dst, "\r\n"...)
 	for i := range a.Fields {
-		dst = append(dst, a.Fields[i].Name...)
-		dst = append(dst, ": "...)
-		dst = append(dst, a.Fields[i].Value...)
-		dst = append(dst, "\r\n"...)
+		dst = a.Fields[i].Append(dst)
 	}
 	dst = append(dst, signer.HeaderRequestID+": "...)
 	dst = append(c.ID.Append(dst), "\r\n"...)

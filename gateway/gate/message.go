@@ -108,27 +108,22 @@ var ours = names("Host", "Content-Length", "Expect", "Forwarded", "X-Forwarded-F
 var notTheirs = names("Content-Length", signer.HeaderRequestID, signer.HeaderErrorCode, signer.HeaderErrorMessage, signer.HeaderDebugInfo,
 	signer.HeaderCharged, signer.HeaderQuotaRemaining, signer.HeaderQuotaExpires)
 
-// set is a list of header names with a filter before it: most names are of no length that
-// is in the list.
-type set struct {
-	names   [][]byte
-	lengths uint64
-}
+// set is a list of header names by their length: most names have none of their own.
+type set struct{ byLength [64][][]byte }
 
 func names(list ...string) *set {
 	s := new(set)
 	for _, n := range list {
-		s.names = append(s.names, []byte(n))
-		s.lengths |= 1 << len(n)
+		s.byLength[len(n)] = append(s.byLength[len(n)], []byte(n))
 	}
 	return s
 }
 
 func (s *set) has(name []byte) bool {
-	if len(name) > 63 || s.lengths&(1<<len(name)) == 0 {
+	if len(name) >= len(s.byLength) {
 		return false
 	}
-	for _, n := range s.names {
+	for _, n := range s.byLength[len(name)] {
 		if wire.Alike(n, name) {
 			return true
 		}

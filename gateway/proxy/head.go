@@ -26,12 +26,12 @@ func appendHead(dst []byte, c *gate.Call, t *target, length int64) []byte {
 	dst = append(dst, "\r\n"...)
 	if out != nil {
 		for i := range out.Fields {
-			dst = appendField(dst, out.Fields[i].Name, out.Fields[i].Value)
+			dst = out.Fields[i].Append(dst)
 		}
 	} else {
 		for i := range c.Fields {
 			if c.Passes(c.Fields[i]) {
-				dst = appendField(dst, c.Fields[i].Name, c.Fields[i].Value)
+				dst = c.Fields[i].Append(dst)
 			}
 		}
 	}
@@ -91,13 +91,6 @@ func appendAddress(dst []byte, a netip.Addr) []byte {
 		return append(dst, "unknown"...)
 	}
 	return a.Unmap().WithZone("").AppendTo(dst)
-}
-
-func appendField(dst, name, value []byte) []byte {
-	dst = append(dst, name...)
-	dst = append(dst, ": "...)
-	dst = append(dst, value...)
-	return append(dst, "\r\n"...)
 }
 
 // wantsLength reports whether a request of this method says how long it is even if it is

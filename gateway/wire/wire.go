@@ -16,6 +16,21 @@ import "bytes"
 // Field is one line of a head. Its bytes are the message's.
 type Field struct{ Name, Value []byte }
 
+// Append appends the line. One that stands in its head as most do, with a colon and a blank,
+// is copied in one go: a head has a dozen lines, and four small copies for each cost more
+// than all that is said about them.
+func (f Field) Append(dst []byte) []byte {
+	n := len(f.Name) + 2
+	if whole := n + len(f.Value) + 2; len(f.Value) > 0 && cap(f.Name) >= whole {
+		line := f.Name[:whole]
+		if &line[n] == &f.Value[0] && line[whole-1] == '\n' && line[whole-2] == '\r' && line[n-2] == ':' && line[n-1] == ' ' {
+			return append(dst, line...)
+		}
+	}
+	dst = append(append(dst, f.Name...), ": "...)
+	return append(append(dst, f.Value...), "\r\n"...)
+}
+
 // Fields are the lines of a head in the order and spelling in which they came. What a
 // chunked body brings as trailers is never among them.
 type Fields []Field
