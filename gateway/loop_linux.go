@@ -1049,7 +1049,7 @@ func (l *loop) hand(v *visit, t *turn, late bool) {
 // connOf makes of a descriptor a connection of Go's.
 func connOf(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "caller")
-	defer f.Close() // FileConn has a descriptor of its own
+	defer func() { _ = f.Close() }() // FileConn has a descriptor of its own
 	return net.FileConn(f)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"time"
@@ -145,7 +146,7 @@ func (s *streamed) Next() ([]byte, error) {
 		s.room = make([]byte, bodyBuffer)
 	}
 	n, err := s.e.Read(s.room)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = bodyFault
 	}
 	return s.room[:n], err

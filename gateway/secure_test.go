@@ -80,8 +80,6 @@ func client(t *testing.T, address string, chain []byte, two bool) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(chain)
 	tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: gatewaytest.Domain}, ForceAttemptHTTP2: two}
-	tr.DialTLS = nil
-	tr.DialContext = nil
 	tr.Protocols = new(http.Protocols)
 	tr.Protocols.SetHTTP1(!two)
 	tr.Protocols.SetHTTP2(two)

@@ -162,7 +162,7 @@ func (g *Gate) signed(c *gate.Call, k *check) error {
 	})
 	if err != nil {
 		err = fault(err)
-		if r, ok := err.(*gate.Refusal); ok && r.Code == wrongSignature {
+		if r := (*gate.Refusal)(nil); errors.As(err, &r) && r.Code == wrongSignature {
 			return g.sure(err) // it may be right for a secret that we have not heard of
 		}
 		return err

@@ -44,7 +44,7 @@ func TestStrangersTakeTheSameTime(t *testing.T) {
 		slices.Sort(all)
 		return all[len(all)/2]
 	}
-	var best time.Duration = time.Hour
+	best := time.Hour
 	var said string
 	for range 5 { // the machine may be busy with others in one of them
 		unknown, wrong := median("unknown AppKey"), median("wrong signature")

@@ -183,7 +183,7 @@ func (l *Ledger) loadFile(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // read only, or closed already
 	if err := l.safe.checkFile(f); err != nil {
 		return err
 	}
@@ -252,7 +252,7 @@ func (s *safe) fileNumber(path string) int64 {
 	if err != nil {
 		return -1
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // read only, or closed already
 	if s.checkFile(f) != nil {
 		return -1
 	}

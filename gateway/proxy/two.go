@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -12,34 +11,35 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/wire"
 )
 
-// twos is HTTP/2 to one place, over TLS or, to an http address, without it. A kept library
-// speaks it; an answer belongs to a call by its stream.
+// twos is HTTP/2 to one place, over TLS or, to an http address, without it. The standard
+// library speaks it; an answer belongs to a call by its stream.
 type twos struct {
 	once      sync.Once
-	transport *http2.Transport
+	transport *http.Transport
 }
 
-func (t *twos) of(p *pool) *http2.Transport {
+func (t *twos) of(p *pool) *http.Transport {
 	t.once.Do(func() {
-		t.transport = &http2.Transport{
-			AllowHTTP: true, DisableCompression: true, StrictMaxConcurrentStreams: true,
-			IdleConnTimeout: p.bounds.life, ReadIdleTimeout: 15 * time.Second, PingTimeout: 5 * time.Second,
-			MaxHeaderListSize: DefaultMaxHead,
-			DialTLSContext: func(ctx context.Context, _, _ string, _ *tls.Config) (net.Conn, error) {
-				ctx, cancel := context.WithTimeout(ctx, p.bounds.connect)
-				defer cancel()
-				c, err := p.dial(ctx)
-				if err != nil {
-					return nil, err
-				}
-				return c.Conn, nil
-			},
+		var only http.Protocols
+		only.SetHTTP2(true)
+		only.SetUnencryptedHTTP2(true)
+		dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+			ctx, cancel := context.WithTimeout(ctx, p.bounds.connect)
+			defer cancel()
+			c, err := p.dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return c.Conn, nil
+		}
+		t.transport = &http.Transport{
+			Protocols: &only, DialContext: dial, DialTLSContext: dial, DisableCompression: true,
+			IdleConnTimeout: p.bounds.life, MaxResponseHeaderBytes: DefaultMaxHead,
+			HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 5 * time.Second},
 		}
 	})
 	return t.transport

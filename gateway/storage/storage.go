@@ -137,7 +137,7 @@ func (db *DB) Keep(ctx context.Context, queries ...string) error {
 	}
 	for _, q := range queries {
 		if kept[q] == nil {
-			if kept[q], err = db.write.PrepareContext(ctx, db.dialect.Rebind(q)); err != nil {
+			if kept[q], err = db.write.PrepareContext(ctx, db.dialect.Rebind(q)); err != nil { //nolint:sqlclosecheck // kept until the database is closed
 				return fmt.Errorf("prepare %s: %w", q, err)
 			}
 		}
@@ -160,7 +160,7 @@ func (t *Tx) prepared(ctx context.Context, query string) *sql.Stmt {
 func (t *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	var res sql.Result
 	var err error
-	if s := t.prepared(ctx, query); s != nil {
+	if s := t.prepared(ctx, query); s != nil { //nolint:sqlclosecheck // it ends with the transaction
 		res, err = s.ExecContext(ctx, args...)
 	} else {
 		res, err = t.tx.ExecContext(ctx, t.db.dialect.Rebind(query), args...)
@@ -173,7 +173,7 @@ func (t *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error)
 
 // Query runs a statement that returns rows, and sees what the transaction wrote.
 func (t *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	if s := t.prepared(ctx, query); s != nil {
+	if s := t.prepared(ctx, query); s != nil { //nolint:sqlclosecheck // it ends with the transaction
 		return s.QueryContext(ctx, args...)
 	}
 	return t.tx.QueryContext(ctx, t.db.dialect.Rebind(query), args...)
@@ -181,7 +181,7 @@ func (t *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, e
 
 // QueryRow runs a statement that returns at most one row.
 func (t *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	if s := t.prepared(ctx, query); s != nil {
+	if s := t.prepared(ctx, query); s != nil { //nolint:sqlclosecheck // it ends with the transaction
 		return s.QueryRowContext(ctx, args...)
 	}
 	return t.tx.QueryRowContext(ctx, t.db.dialect.Rebind(query), args...)

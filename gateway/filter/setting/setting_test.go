@@ -26,7 +26,7 @@ func TestDecode(t *testing.T) {
 		t.Error(err)
 	}
 	for text, want := range map[string]string{
-		`{"nmae":"a"}`:            `there is no field "nmae"; there are name, for, list (deep)`,
+		`{"title":"a"}`:           `there is no field "title"; there are name, for, list (deep)`,
 		`{"list":[{"x":1}]}`:      `there is no field "x"`,
 		`{"name":1}`:              "name is a number, but should be a text",
 		`[]`:                      "the setting is a array, but should be an object",
