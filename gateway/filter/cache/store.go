@@ -144,6 +144,7 @@ func (s *Store) keep(e *entry, vary [][]byte, fields gate.Fields) {
 		e.key = variant(e.key, vary, fields)
 	}
 	s.items.SetWithTTL(string(e.key[:]), e, e.cost(), left)
+	s.items.Wait() // who asks again after this answer is to find it
 }
 
 // forget drops what is kept under a key, and with it all that a sign leads to.
