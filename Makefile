@@ -21,8 +21,9 @@ run: build ## build and start everything with demo data
 build: ## build ./souk
 	$(GO) build -trimpath -o souk .
 
-test: setup ## all tests, with the race detector, and the walk through a browser
+test: setup ## all tests with the race detector, the gateway's without it too, the walk through a browser
 	$(GO) test -race -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 10m ./gateway/... # allocations and sizes, which the race detector changes
 ifneq ($(HAVE_BROWSER),)
 	$(GO) test -timeout 10m $(BROWSER)/...
 endif
