@@ -41,8 +41,9 @@ bench: ## the gateway beside nginx and haproxy (Debian's), if they are there, an
 fuzz: ## each fuzz target of the wire for a minute
 	for f in FuzzRequests FuzzResponses FuzzBodies; do $(GO) test ./gateway/wire -run '^$$' -fuzz "^$$f\$$" -fuzztime 60s -fuzzminimizetime 1s || exit 1; done
 
-chaos: ## what takes long: twenty upgrades under load, bodies of 10 GiB, each fuzz target for a minute
+chaos: ## what takes long: twenty upgrades under load, 18 000 idle callers, bodies of 10 GiB, each fuzz target for a minute
 	SOUK_UPGRADES=20 SOUK_UPGRADE_CALLS=100000 $(GO) test -count=1 -v -timeout 10m -run UpgradesUnderLoad ./examples/command
+	SOUK_IDLE=18000 $(GO) test -count=1 -v -timeout 5m -run IdleCallers ./examples/command
 	SOUK_BODY=10737418240 $(GO) test -count=1 -v -timeout 20m -run LargeBodies ./gateway
 	$(MAKE) fuzz
 

@@ -113,6 +113,23 @@ func (l *loop) borrow(place *proxy.Place) *link {
 	return nil
 }
 
+// socket makes one for a seller. When descriptors are scarce, idle links give up theirs.
+func (l *loop) socket(family int) (fd int, err error) {
+	for range 2 {
+		fd, err = syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+		if err == nil {
+			if proxy.SellerMay(fd) {
+				return fd, nil
+			}
+			_ = syscall.Close(fd)
+			err = syscall.EMFILE
+		}
+		l.dropIdle()
+	}
+	l.s.scarce()
+	return -1, err
+}
+
 // connect begins to connect to a place; nil: its address is not known at once.
 func (l *loop) connect(place *proxy.Place) *link {
 	address, ok := place.Address()
@@ -120,9 +137,9 @@ func (l *loop) connect(place *proxy.Place) *link {
 		return nil
 	}
 	family, to := sockaddr(address)
-	fd, err := syscall.Socket(family, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC, 0)
+	fd, err := l.socket(family)
 	if err != nil {
-		return nil
+		return nil // so it may be with the goroutine that takes the call, but it can wait
 	}
 	_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) // it is slower without
 	err = syscall.Connect(fd, to)
@@ -371,4 +388,14 @@ func (l *loop) drop(k *link) {
 		l.links.put(k.fd, nil)
 		_ = syscall.Close(k.fd)
 	}
+}
+
+// dropIdle closes all links that nobody uses.
+func (l *loop) dropIdle() {
+	for _, list := range l.idle {
+		for _, k := range list {
+			l.drop(k)
+		}
+	}
+	clear(l.idle)
 }

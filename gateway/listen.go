@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/souk-market/souk/gateway/proxy"
 )
 
 // listener accepts no more connections than there are places; further ones wait in the
@@ -22,8 +24,15 @@ type listener struct {
 	count map[netip.Addr]int
 }
 
-func newListener(l net.Listener, most, perIP int) *listener {
-	return &listener{Listener: l, places: make(chan struct{}, most), perIP: perIP, shut: make(chan struct{}), count: map[netip.Addr]int{}}
+// newPlaces are the places of all callers: as many as asked for, but not more than there are
+// descriptors when the sellers and the house have had theirs (X21).
+func newPlaces(most int) chan struct{} {
+	left := proxy.Descriptors() - 2*proxy.Reserved
+	return make(chan struct{}, max(1, min(most, left-min(left/2, 1024))))
+}
+
+func newListener(l net.Listener, places chan struct{}, perIP int) *listener {
+	return &listener{Listener: l, places: places, perIP: perIP, shut: make(chan struct{}), count: map[netip.Addr]int{}}
 }
 
 // each serves every connection in a goroutine of its own, until Close.

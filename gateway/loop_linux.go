@@ -197,9 +197,18 @@ func (l *loop) open(own *listener, fd int) {
 	l.knock(d)
 }
 
-// knock watches a door again.
+// knock watches a door again, if there are descriptors for callers.
 func (l *loop) knock(d *door) {
 	if !d.on && !l.closed {
+		probe, err := syscall.Dup(d.fd)
+		if err != nil {
+			return
+		}
+		_ = syscall.Close(probe)
+		if !proxy.CallerMay(probe) {
+			l.dropIdle()
+			return
+		}
 		d.on = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_ADD, d.fd, &syscall.EpollEvent{Events: syscall.EPOLLIN | epollExclusive, Fd: int32(d.fd)}) == nil
 	}
 }
@@ -247,6 +256,7 @@ func (l *loop) accept(d *door) {
 		if err != nil {
 			<-d.l.places
 			if !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR) && !errors.Is(err, syscall.ECONNABORTED) {
+				l.dropIdle()
 				l.rest(d) // no descriptors left, or the like: it passes (X21)
 			}
 			return
@@ -259,6 +269,11 @@ func (l *loop) accept(d *door) {
 		}
 		_ = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1) // it is slower without
 		l.assign(&visit{l: d.l, fd: fd, peer: peer})
+		if !proxy.CallerMay(fd) {
+			l.dropIdle()
+			l.rest(d)
+			return
+		}
 	}
 }
 

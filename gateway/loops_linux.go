@@ -68,6 +68,18 @@ func (s *Server) visits() (n int64) {
 	return n
 }
 
+// scarce has all close the idle connections to sellers, but not more than ten times a second.
+func (s *Server) scarce() {
+	now := s.clock.Load()
+	if last := s.dropped.Load(); now-last < 100 || !s.dropped.CompareAndSwap(last, now) {
+		return
+	}
+	for _, l := range s.loops {
+		l.do(l.dropIdle)
+	}
+	go s.proxy.DropIdle() // the pools have locks
+}
+
 // sweepLoops has the loops look at once for what has no time left.
 func (s *Server) sweepLoops() {
 	for _, l := range s.loops {

@@ -26,7 +26,7 @@ func (s *Server) ServeTLS(l net.Listener) error {
 		_ = l.Close() // it was of no use
 		return errNoCertificates
 	}
-	own := newListener(l, s.options.MaxConns, s.options.MaxConnsPerIP)
+	own := newListener(l, s.places, s.options.MaxConnsPerIP)
 	if !s.open(own) {
 		return l.Close()
 	}

@@ -64,11 +64,13 @@ type Server struct {
 	upstream func(control.UpstreamID) *control.Upstream // nil: there are none
 	secret   func(control.SecretID) ([]byte, error)
 
-	http   *fasthttp.Server
-	bounds wire.Bounds // of heads
-	turns  sync.Pool   // of *turn
-	sweep  *sweeper
-	clock  atomic.Int64 // the sweeper's milliseconds
+	http    *fasthttp.Server
+	bounds  wire.Bounds   // of heads
+	turns   sync.Pool     // of *turn
+	places  chan struct{} // of callers' connections
+	sweep   *sweeper
+	clock   atomic.Int64 // the sweeper's milliseconds
+	dropped atomic.Int64 // when idle connections were closed for their descriptors, likewise
 
 	plane   control.Plane
 	present func() *ledger.Snapshot // the configuration; nil: there is no ledger
@@ -115,6 +117,7 @@ func assemble(o Options, accounts auth.Accounts, quota quotas, journal notes) *S
 		secret: func(control.SecretID) ([]byte, error) { return nil, errNoSecrets },
 		bounds: wire.Bounds{Head: o.MaxHead},
 		turns:  sync.Pool{New: newTurn},
+		places: newPlaces(o.MaxConns),
 	}
 	s.life, s.kill = context.WithCancel(context.Background())
 	s.http = &fasthttp.Server{
@@ -180,7 +183,7 @@ func (s *Server) build(number int64, groups []*control.Group, routes []*control.
 // Serve answers callers until Close, and closes l. It may be called for several listeners;
 // after Close it returns at once.
 func (s *Server) Serve(l net.Listener) error {
-	own := newListener(l, s.options.MaxConns, s.options.MaxConnsPerIP)
+	own := newListener(l, s.places, s.options.MaxConnsPerIP)
 	if !s.open(own) {
 		return l.Close()
 	}

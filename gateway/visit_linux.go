@@ -11,6 +11,7 @@ import (
 	"unsafe"
 
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/gateway/proxy"
 	"github.com/souk-market/souk/gateway/wire"
 )
 
@@ -380,6 +381,17 @@ func (l *loop) answer(v *visit, err error) {
 // and it reads the bytes again), or with a call that has passed the gates. late says that
 // the request took too long.
 func (l *loop) hand(v *visit, t *turn, late bool) {
+	probe, err := syscall.Dup(v.fd)
+	if err != nil { // connOf would fail too, and the caller is to hear something (X21)
+		l.s.scarce()
+		if t == nil {
+			l.leave(v)
+		} else {
+			l.answer(v, proxy.Busy)
+		}
+		return
+	}
+	_ = syscall.Close(probe)
 	l.visits.put(v.fd, nil)
 	_ = syscall.EpollCtl(l.ep, syscall.EPOLL_CTL_DEL, v.fd, nil)
 	v.t = nil

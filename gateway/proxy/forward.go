@@ -99,7 +99,7 @@ func (p *Proxy) Forward(ctx context.Context, c *gate.Call, w *Way, length int64,
 				continue
 			}
 			return nil, gate.AnswerBroken
-		case errors.As(err, &refused), errors.Is(err, errQueue), ctx.Err() != nil:
+		case errors.As(err, &refused), errors.Is(err, Busy), ctx.Err() != nil:
 			return nil, err
 		}
 		last = err

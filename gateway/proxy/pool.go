@@ -118,7 +118,9 @@ func (c *conn) close() { _ = c.Conn.Close() } // of no more use
 // readBuffer is the first size of a connection's buffer: many heads and small answers.
 const readBuffer = 16 << 10
 
-var errQueue = gate.Refuse("D503BB", "Backend circuit breaker busy")
+// Busy is what a call is told for which there is no connection in time: its seller has all
+// that he may have, or the process has no descriptor for one more.
+var Busy = gate.Refuse("D503BB", "Backend circuit breaker busy")
 
 // take lends a connection. An idle one is looked at first: what was closed by the other
 // side, or holds bytes that nobody asked for, is thrown away.
@@ -171,7 +173,7 @@ func (p *pool) abort() {
 func (p *pool) queue(ctx context.Context) error {
 	if p.waiting.Add(1) > int64(p.bounds.queue) {
 		p.waiting.Add(-1)
-		return errQueue
+		return Busy
 	}
 	defer p.waiting.Add(-1)
 	timer := time.NewTimer(p.bounds.wait)
@@ -180,7 +182,7 @@ func (p *pool) queue(ctx context.Context) error {
 	case p.slots <- struct{}{}:
 		return nil
 	case <-timer.C:
-		return errQueue
+		return Busy
 	case <-ctx.Done():
 		return gate.UpstreamTimeout
 	}
@@ -243,6 +245,9 @@ func (p *pool) prune(now time.Time, all bool) {
 	}
 }
 
+// dropIdle closes what is idle, however long.
+func (p *pool) dropIdle() { p.prune(p.options.Now().Add(p.bounds.idle), false) }
+
 // dial resolves the name and connects to an address that was looked at, so that no second
 // answer of the DNS can lead elsewhere.
 func (p *pool) dial(ctx context.Context) (*conn, error) {
@@ -251,6 +256,17 @@ func (p *pool) dial(ctx context.Context) (*conn, error) {
 		return nil, err
 	}
 	raw, err := connect(ctx, addresses, p.port)
+	for end := p.options.Now().Add(p.bounds.wait); scarce(err); raw, err = connect(ctx, addresses, p.port) {
+		if !p.options.Now().Before(end) {
+			return nil, Busy // no fault of the seller's
+		}
+		p.dropIdle()
+		select {
+		case <-time.After(10 * time.Millisecond): // nobody tells when one is closed
+		case <-ctx.Done():
+			return nil, Busy
+		}
+	}
 	if err != nil {
 		return nil, gate.Refuse("D504CO", "Backend service connect failed `"+reason(err)+"`")
 	}

@@ -144,6 +144,13 @@ func kept[T any](m map[string]weak.Pointer[T], key string, make func() *T) *T {
 	return v
 }
 
+// DropIdle closes the idle connections, for the sake of their descriptors.
+func (p *Proxy) DropIdle() {
+	for _, pool := range p.allPools() {
+		pool.dropIdle()
+	}
+}
+
 // Abort ends what is under way: calls fail as if their sellers had closed.
 func (p *Proxy) Abort() {
 	for _, pool := range p.allPools() {

@@ -193,7 +193,7 @@ const stagger = 250 * time.Millisecond
 // connect tries the addresses, each a moment after the one before it, the two families by
 // turns; the first connection wins.
 func connect(ctx context.Context, addresses []netip.Addr, port string) (net.Conn, error) {
-	var d net.Dialer
+	d := net.Dialer{Control: reserve}
 	if len(addresses) == 1 {
 		return d.DialContext(ctx, "tcp", net.JoinHostPort(addresses[0].Unmap().String(), port))
 	}
