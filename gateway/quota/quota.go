@@ -110,7 +110,8 @@ type chunk struct {
 	_      [64]byte     // what is written with each call lies apart from what is only read
 	spent  atomic.Int64 // serials reserved; more than size once it is empty or closed
 	out    atomic.Int64 // of them, neither settled nor voided
-	_      [48]byte
+	again  atomic.Int64 // units that came back to the package since, and are not in Beyond
+	_      [40]byte
 }
 
 // closedMark is added to spent to end a chunk; no chunk is so large.
@@ -205,7 +206,7 @@ func (h *handle) take(now func() time.Time) (gate.Hold, bool) {
 		return gate.Hold{}, false
 	}
 	return gate.HoldFrom(gate.Hold{Grant: c.Grant, Package: c.Package, Serial: c.Lo + n, Lease: uint64(c.ID),
-		Left: c.Beyond + c.size - n - 1, Until: c.Ends}, c), true
+		Left: c.Beyond + c.size - n - 1 + c.again.Load(), Until: c.Ends}, c), true
 }
 
 // refill leases the next range; callers of one handle wait for each other.
@@ -343,7 +344,11 @@ func (q *Quota) of(h *gate.Hold) *chunk {
 }
 
 func (q *Quota) void(c *chunk) {
+	before := c.handle.chunk.Load() // a later one may know of the unit already
 	q.giveBack(c.handle, ledger.Credit{Lease: c.ID, Package: c.Package, Units: 1})
+	if before != nil && before.Package == c.Package {
+		before.again.Add(1)
+	}
 	if open := c.handle.chunk.Load(); open != nil && open.Package != c.Package {
 		open.past.Store(true)
 	}
