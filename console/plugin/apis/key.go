@@ -140,6 +140,9 @@ func (p *Plugin) RotateKey(ctx context.Context, who *market.Actor, id, value str
 	}
 	was := k.Versions
 	k.Versions = append(k.live(now)[:1:1], next)
+	if after == 0 {
+		k.Versions = k.Versions[1:]
+	}
 	if err := p.db.Tx(ctx, func(tx *storage.Tx) error { return saveKey(ctx, tx, k) }); err != nil {
 		return nil, "", err
 	}
@@ -148,7 +151,7 @@ func (p *Plugin) RotateKey(ctx context.Context, who *market.Actor, id, value str
 	}
 	for _, v := range was {
 		if v.Secret == k.Versions[0].Secret {
-			continue
+			continue // it signs until the new one's time has come
 		}
 		if err := p.erase(ctx, v.Secret); err != nil {
 			return nil, "", err

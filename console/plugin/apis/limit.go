@@ -68,9 +68,6 @@ func (l *Limit) tidy() {
 	if l.By != control.ByParam {
 		l.Param = ""
 	}
-	if !l.Smooth {
-		l.Burst = 0
-	}
 }
 
 // specials reads lines of an ID and a number.
