@@ -108,10 +108,14 @@ func (p *Plugin) DropCertificate(ctx context.Context, who *market.Actor, id mark
 	if err := p.gateway.Apply(ctx, all[at].control(false)); err != nil {
 		return err
 	}
-	return p.db.Tx(ctx, func(tx *storage.Tx) error {
+	err = p.db.Tx(ctx, func(tx *storage.Tx) error {
 		_, err := tx.Exec(ctx, `DELETE FROM apis_certificate WHERE id = ? AND grp = ?`, which, id)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return p.erase(ctx, all[at].Secret)
 }
 
 func (c certificate) control(live bool) *control.Certificate {
