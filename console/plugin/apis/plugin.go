@@ -126,8 +126,8 @@ func (p *Plugin) Routes(r *web.Routes) {
 	seller.Post("/seller/keys/:key", p.rotateKey, web.Doc{Name: "apis.rotate_key", In: rotation{}, Out: NewKey{}})
 	seller.Post("/seller/keys/:key/remove", p.dropKey, web.Doc{Name: "apis.drop_key", Out: KeysPage{}})
 	for n, m := range []struct{ word, icon, href string }{
-		{"apis.menu", "plug", "/seller/apis"}, {"apis.menu_interfaces", "list", "/seller/interfaces"}, {"apis.tab_limits", "filter", "/seller/limits"},
-		{"apis.menu_keys", "key", "/seller/keys"}, {"apis.tab_addresses", "shield", "/seller/addresses"}, {"apis.tab_filters", "cube", "/seller/filters"},
+		{"apis.menu", "plug", "/seller/apis"}, {"apis.menu_interfaces", "term", "/seller/interfaces"}, {"apis.tab_limits", "filter", "/seller/limits"},
+		{"apis.menu_keys", "key", "/seller/keys"}, {"apis.tab_addresses", "shield", "/seller/addresses"}, {"apis.tab_filters", "gear", "/seller/filters"},
 	} {
 		seller.Menu(web.MenuItem{Group: "apis.menu_head", Word: m.word, Icon: m.icon, Href: m.href, Order: 110 + n})
 	}
