@@ -99,6 +99,8 @@ func (p *Plugin) checkBackend(ctx context.Context, b *Backend, form *market.Form
 		form.Check(t.Weight >= 0 && t.Weight <= weightMax, "targets", "apis.target_weight", "n", at, "max", strconv.Itoa(weightMax))
 	}
 	form.Check(slices.Contains([]control.Spread{"", control.RoundRobin, control.LeastRequests, control.ConsistentHash}, b.Spread), "spread", "apis.spread")
+	place, name, parted := strings.Cut(b.HashOn, ":")
+	form.Check(b.HashOn == "" || !parted && (place == "app" || place == "address") || name != "" && slices.Contains([]string{"header", "query", "path"}, place), "hash_on", "apis.hash_on")
 	form.Check(b.HealthPath == "" || strings.HasPrefix(b.HealthPath, "/"), "health_path", "apis.health_path")
 	between(b.HealthEvery, healthMax, "health_every")
 	between(b.Failures, 1000, "failures")

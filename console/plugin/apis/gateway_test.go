@@ -285,6 +285,7 @@ func TestBackendSignatureKeys(t *testing.T) {
 	if f := s.group().Filters; len(f) != 0 {
 		t.Errorf("%+v", f)
 	}
+	s.seller.Get(at + "/remove").Is(200).Sees("Delete the key night watch?")
 	s.seller.Post(at + "/remove").Is(303)
 	s.seller.Get("/seller/keys").Sees("No keys yet")
 	s.seller.Post("/seller/keys", "name", "", "value", "short").Is(422).Sees(`href="#f-name"`, `href="#f-value"`)

@@ -259,14 +259,14 @@ func (p *Plugin) across(kind string, items func(*web.Ctx, *whole) []string) web.
 
 func limitItems(c *web.Ctx, w *whole) (list []string) {
 	for _, l := range w.Config.Limits {
-		list = append(list, l.Name+" · "+limitRow(c, w, l).Text)
+		list = append(list, c.T("apis.item", "name", l.Name, "text", limitRow(c, w, l).Text))
 	}
 	return list
 }
 
 func filterItems(c *web.Ctx, w *whole) (list []string) {
 	for _, f := range w.Config.Filters {
-		list = append(list, filterWord(c, f.Filter)+" · "+scope(c, w, f.Interface))
+		list = append(list, c.T("apis.item", "name", filterWord(c, f.Filter), "text", scope(c, w, f.Interface)))
 	}
 	return list
 }

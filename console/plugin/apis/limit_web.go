@@ -6,6 +6,7 @@ import (
 
 	"github.com/souk-market/souk/console/market"
 	"github.com/souk-market/souk/console/web"
+	"github.com/souk-market/souk/console/web/page"
 	"github.com/souk-market/souk/gateway/control"
 )
 
@@ -27,7 +28,7 @@ func limitRow(c *web.Ctx, w *whole, l Limit) LimitRow {
 	if l.By == control.ByParam {
 		by += " " + l.Param
 	}
-	return LimitRow{Limit: l, Text: c.T("apis.limit_text", "by", by, "calls", l.Calls, "window", c.T("apis.window_"+l.Window)), Scope: scope(c, w, l.Interface)}
+	return LimitRow{Limit: l, Text: c.T("apis.limit_text", "by", by, "calls", page.Grouped(l.Calls), "window", c.T("apis.window_"+l.Window)), Scope: scope(c, w, l.Interface)}
 }
 
 func (p *Plugin) showLimits(c *web.Ctx) (web.View, error) {
