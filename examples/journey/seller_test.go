@@ -129,6 +129,43 @@ func TestWhatASellerSetsHoldsForTheNextCall(t *testing.T) {
 	}
 }
 
+// On the domains that all products share, too, a group's settings hold: there the gateway's
+// group is everybody's, so they stand on the routes.
+func TestASellersSettingsHoldOnSharedDomains(t *testing.T) {
+	m := open(t, true, "shared.test")
+	ctx := t.Context()
+	product, group, own := m.publish(t)
+	must(t, demo.Buy(ctx, m.buyer, product, 100))
+	app, err := demo.FirstApp(ctx, m.buyer)
+	must(t, err)
+	code := map[string]string{"Authorization": "APPCODE " + app.AppCode}
+	at := "/seller/apis/" + group
+	is := func(what, domain string, header map[string]string, status int, refusal string) {
+		t.Helper()
+		if s, code := m.call(t, domain, "/weather/cities", header); s != status || code != refusal {
+			t.Errorf("%s at %s: %d %s, want %d %s", what, domain, s, code, status, refusal)
+		}
+	}
+	both := func(what string, status int, refusal string) {
+		t.Helper()
+		is(what, own, code, status, refusal)
+		is(what, "shared.test", code, status, refusal)
+	}
+	both("nothing set", http.StatusOK, "")
+	must(t, m.seller.Post(ctx, at+"/addresses", map[string]any{"deny": []string{"127.0.0.0/8"}}, nil))
+	both("an address", http.StatusForbidden, "A403IP")
+	must(t, m.seller.Post(ctx, at+"/addresses", map[string]any{}, nil))
+	var limit struct{ Limit struct{ ID string } }
+	must(t, m.seller.Post(ctx, at+"/limits", map[string]any{"name": "all", "by": "group", "calls": 1, "window": "day"}, &limit))
+	both("the first", http.StatusOK, "")
+	both("the second", http.StatusTooManyRequests, "T429GR")
+	must(t, m.seller.Post(ctx, at+"/limits/"+limit.Limit.ID+"/remove", nil, nil))
+	must(t, m.seller.Post(ctx, at+"/upstream", map[string]any{"upstream": m.upstream, "secure_app_code": true}, nil))
+	if s, refusal := m.call(t, "shared.test", "/weather/cities", code); s != http.StatusForbidden || refusal != "I403PT" {
+		t.Errorf("an AppCode over plain HTTP: %d %s", s, refusal)
+	}
+}
+
 // Every filter that the console has a sample for takes that sample, but for those that
 // stand for something of the seller's own.
 func TestTheSamplesOfPlugins(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -360,4 +361,35 @@ func TestSettingsOfAGroupThatIsNotSold(t *testing.T) {
 	s.seller.Post(at+"/filters", "filter", "cors", "with_text", "{}").Is(422).Sees(`href="#f-with"`)
 	s.Gateway.Break(nil)
 	s.seller.Get(at + "/upstream").Is(200).Sees(url.PathEscape(group.ID))
+}
+
+// Edits that come at once are all saved, and the gateway has what was saved.
+func TestEditsAtOnce(t *testing.T) {
+	s := open(t)
+	var all sync.WaitGroup
+	for n := range 12 {
+		all.Go(func() {
+			s.seller.API("POST", s.at+"/limits", map[string]any{"name": fmt.Sprint("limit ", n), "by": "app", "calls": n + 1, "window": "hour"}).Is(201)
+		})
+	}
+	all.Wait()
+	var page struct{ Limits []struct{ Name string } }
+	s.seller.API("GET", s.at+"/limits", nil).Is(200).Read(&page)
+	if len(page.Limits) != 12 || len(s.group().Limits) != 12 {
+		t.Errorf("%d saved, %d at the gateway, want 12", len(page.Limits), len(s.group().Limits))
+	}
+}
+
+// API-07, API-08: where a buyer finds his credentials he is told which to use when, and so
+// is whoever reads the docs.
+func TestBuyersAreToldWhichModeToUse(t *testing.T) {
+	s := open(t)
+	buyer := s.Buyer("jane")
+	buyer.Buy(s.product.Plans[0], 1)
+	var apps struct{ Apps []struct{ ID string } }
+	s.Until("there is an app", func() bool { buyer.API("GET", "/apps", nil).Read(&apps); return len(apps.Apps) == 1 })
+	buyer.Get("/apps/"+apps.Apps[0].ID).Is(200).Sees("Prefer signatures", "AppCode", "HTTPS", "you control")
+	buyer.Get("/docs").Is(200).Sees("only for environments you control", "HTTPS", "use signatures")
+	buyer.Lang = "zh"
+	buyer.Get("/apps/"+apps.Apps[0].ID).Is(200).Sees("签名", "HTTPS", "可控")
 }
