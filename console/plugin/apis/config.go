@@ -3,8 +3,10 @@ package apis
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
+	"github.com/souk-market/souk/console/market"
 	"github.com/souk-market/souk/gateway/control"
 )
 
@@ -128,6 +130,9 @@ func (w *whole) shared(i *iface, now time.Time) (*control.Route, error) {
 	}
 	r.ID, r.Group = r.ID+sharedMark, sharedGroup
 	r.Filters = append(all, r.Filters...)
+	for n := range r.Filters {
+		r.Filters[n].With = apart(r.Filters[n], w.ID)
+	}
 	for _, l := range w.limits("") {
 		if l.By == control.ByGroup {
 			l.Name += " " + string(w.ID) // others have names, too, and count in the same group
@@ -137,6 +142,25 @@ func (w *whole) shared(i *iface, now time.Time) (*control.Route, error) {
 	// A group refuses AppCodes over plain HTTP; a route can only refuse plain HTTP.
 	r.Secure = r.Secure || w.Config.SecureAppCode
 	return r, nil
+}
+
+// apart gives the word by which routes of a group share a breaker to this group alone:
+// otherwise, on the shared domains, one seller's failures would stop another's calls.
+func apart(f control.FilterSetting, id market.SourceID) control.Raw {
+	var with map[string]any
+	if f.Filter != "breaker" || json.Unmarshal(f.With, &with) != nil {
+		return f.With
+	}
+	for name, v := range with {
+		if word, ok := v.(string); ok && word != "" && strings.EqualFold(name, "share") { // as the gateway reads names
+			with[name] = string(id) + " " + word
+		}
+	}
+	b, err := json.Marshal(with)
+	if err != nil {
+		return f.With
+	}
+	return b
 }
 
 // limits are those of the whole group, or of one interface.

@@ -43,7 +43,7 @@ func (p *Plugin) edit(ctx context.Context, who *market.Actor, id market.SourceID
 		return refused(err, field)
 	}
 	if err := p.db.Tx(ctx, func(tx *storage.Tx) error { return p.save(ctx, tx, before, w) }); err != nil {
-		return errors.Join(err, p.tell(ctx, before))
+		return errors.Join(err, p.tell(context.WithoutCancel(ctx), before))
 	}
 	return nil
 }

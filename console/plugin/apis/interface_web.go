@@ -1,6 +1,7 @@
 package apis
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -135,7 +136,7 @@ func (p *Plugin) setInterface(c *web.Ctx) (web.View, error) {
 		err = form.Err()
 	}
 	if err == nil {
-		err = p.edit(c, c.Actor(), p.group(c), field(r), func(w *whole, _ *market.Form) error {
+		err = p.edit(c, c.Actor(), p.group(c), "upstream_path", func(w *whole, _ *market.Form) error {
 			i := w.iface(c.Param("interface"))
 			if i == nil {
 				return market.NotFound("apis.no_interface")
@@ -143,6 +144,7 @@ func (p *Plugin) setInterface(c *web.Ctx) (web.View, error) {
 			i.Config = r
 			return nil
 		})
+		err = place(err)
 	}
 	w, viewErr := p.mine(c)
 	if viewErr != nil {
@@ -158,17 +160,20 @@ func (p *Plugin) setInterface(c *web.Ctx) (web.View, error) {
 	return v, err
 }
 
-// field is where a fault stands that the gateway finds: most are about parameters.
-func field(r routeConfig) string {
-	switch {
-	case len(r.Parameters) > 0 || r.Mode != "":
-		return "parameters"
-	case len(r.Constants) > 0:
-		return "constants"
-	case r.Mock != nil:
-		return "mock_headers"
+// place moves what the gateway says of an interface to the field that it speaks of.
+func place(err error) error {
+	var e *market.Error
+	if !errors.As(err, &e) || len(e.Fields) != 1 || e.Fields[0].Code != "apis.gateway" {
+		return err
 	}
-	return "upstream_path"
+	reason := e.Fields[0].Args["reason"]
+	for _, x := range []struct{ word, field string }{{"parameter ", "parameters"}, {"constant ", "constants"}, {"mock", "mock_headers"}} {
+		if strings.Contains(reason, x.word) {
+			e.Fields[0].Name = x.field
+			break
+		}
+	}
+	return err
 }
 
 // Interfaces is every interface of a seller, over all groups (API列表).

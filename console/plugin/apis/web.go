@@ -266,7 +266,7 @@ func (p *Plugin) setUpstream(c *web.Ctx) (web.View, error) {
 	}
 	d := v.Data.(Show)
 	if err != nil { // what was typed stays
-		d.Settings = Settings{Upstream: in.Upstream, Timeout: in.Timeout, AppCode: in.AppCode, SHA1: in.SHA1, SecureAppCode: in.SecureAppCode}
+		d.Settings = Settings(in)
 		v.Data = d
 		return v, err
 	}

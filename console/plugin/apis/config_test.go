@@ -60,3 +60,20 @@ func TestOldThrottlesBecomeLimits(t *testing.T) {
 		}
 	}
 }
+
+// On the shared domains two sellers who use the same word have two breakers.
+func TestBreakersStayApart(t *testing.T) {
+	with := func(filter, text string) string {
+		return string(apart(control.FilterSetting{Filter: filter, With: control.Raw(text)}, "grp_a"))
+	}
+	for _, c := range []struct{ filter, is, want string }{
+		{"breaker", `{"share":"billing","failures":3}`, `{"failures":3,"share":"grp_a billing"}`},
+		{"breaker", `{"Share":"billing"}`, `{"Share":"grp_a billing"}`},
+		{"breaker", `{"failures":3}`, `{"failures":3}`},
+		{"cors", `{"share":"billing"}`, `{"share":"billing"}`},
+	} {
+		if got := with(c.filter, c.is); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.filter, c.is, got, c.want)
+		}
+	}
+}
