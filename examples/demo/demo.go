@@ -24,6 +24,7 @@ import (
 
 	_ "github.com/souk-market/souk/console/standard" // the plug-ins that the demo shows
 	"github.com/souk-market/souk/examples/house"
+	_ "github.com/souk-market/souk/gateway/standard" // the filters that its sellers may use
 )
 
 // recordFile is the demo's memory in its data folder. A folder without it is not a demo's.

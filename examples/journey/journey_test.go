@@ -37,14 +37,14 @@ type town struct {
 
 const password = "a long walk home"
 
-func open(t *testing.T, private bool) *town {
+func open(t *testing.T, private bool, shared ...string) *town {
 	t.Helper()
 	up := httptest.NewServer(weather.Handler(time.Now))
 	t.Cleanup(up.Close)
 	m := &town{upstream: up.URL}
 	var err error
 	m.House, err = house.Open(t.Context(), house.Options{Folder: t.TempDir(), Gateway: "127.0.0.1:0", Console: "127.0.0.1:0", Ops: "127.0.0.1:0",
-		AllowPrivateUpstreams: private, Now: func() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) }})
+		AllowPrivateUpstreams: private, SharedDomains: shared, Now: func() time.Time { return time.Now().Add(time.Duration(m.ahead.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}

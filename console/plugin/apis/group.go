@@ -30,6 +30,8 @@ type group struct {
 	Charge   string
 	Created  int64
 	Moved    int64
+	Config   config
+	Rev      int64 // grows with each edit
 }
 
 // settings are what the seller decides for a whole group.
@@ -38,8 +40,6 @@ type settings struct {
 	Timeout  time.Duration
 	AppCode  string
 	SHA1     bool
-	PerApp   int64
-	PerRoute int64
 }
 
 type iface struct {
@@ -48,6 +48,7 @@ type iface struct {
 	Sort      int
 	Chosen    bool
 	Problems  []Problem
+	Config    routeConfig
 }
 
 // Problem is a remark of the import on one interface.
@@ -65,7 +66,6 @@ const (
 	timeoutMin  = 100 * time.Millisecond
 	timeoutMax  = 120 * time.Second
 	timeoutUsed = 10 * time.Second
-	throttleMax = 1_000_000
 )
 
 // pathForm is a route's path: segments of visible ASCII but for what would end it, or
@@ -247,6 +247,4 @@ func (p *Plugin) checkSettings(ctx context.Context, s settings, form *market.For
 	default:
 		form.Fault("app_code", "apis.app_code")
 	}
-	form.Check(s.PerApp >= 0 && s.PerApp <= throttleMax, "per_app", "apis.throttle", "max", strconv.Itoa(throttleMax))
-	form.Check(s.PerRoute >= 0 && s.PerRoute <= throttleMax, "per_route", "apis.throttle", "max", strconv.Itoa(throttleMax))
 }

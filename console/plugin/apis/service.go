@@ -100,40 +100,21 @@ func (p *Plugin) Choose(ctx context.Context, who *market.Actor, id market.Source
 	for _, c := range chosen {
 		want[c] = true
 	}
-	err := p.db.Tx(ctx, func(tx *storage.Tx) error {
-		g, err := find(ctx, tx, who, id)
-		if err != nil {
-			return err
-		}
-		list, err := listInterfaces(ctx, tx, id)
-		if err != nil {
-			return err
-		}
+	return p.edit(ctx, who, id, "chosen", func(w *whole, form *market.Form) error {
 		n := 0
-		for _, i := range list {
-			if want[i.ID] {
+		for k := range w.ifaces {
+			i := &w.ifaces[k]
+			if i.Chosen = want[i.ID]; i.Chosen {
 				n++
 			}
-			if i.Chosen == want[i.ID] {
-				continue
-			}
-			if _, err := tx.Exec(ctx, `UPDATE apis_interface SET chosen = ? WHERE id = ?`, want[i.ID], i.ID); err != nil {
-				return err
-			}
 		}
-		if n == 0 || n != len(want) {
-			return &market.Error{Kind: market.Invalid, Code: "form.invalid", Fields: []market.Field{{Name: "chosen", Code: "apis.none_chosen"}}}
-		}
-		return touch(ctx, tx, g.ID, p.now())
+		form.Check(n > 0 && n == len(want), "chosen", "apis.none_chosen")
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return p.publish(ctx, id)
 }
 
 // SetUpstream sets where calls go. A group whose product is listed changes at once.
-func (p *Plugin) SetUpstream(ctx context.Context, who *market.Actor, id market.SourceID, s settings) error {
+func (p *Plugin) SetUpstream(ctx context.Context, who *market.Actor, id market.SourceID, s settings, secureCode bool) error {
 	if _, err := find(ctx, p.db.Read(), who, id); err != nil {
 		return err
 	}
@@ -142,16 +123,10 @@ func (p *Plugin) SetUpstream(ctx context.Context, who *market.Actor, id market.S
 	if err := form.Err(); err != nil {
 		return err
 	}
-	err := p.db.Tx(ctx, func(tx *storage.Tx) error {
-		if err := updateSettings(ctx, tx, id, s); err != nil {
-			return err
-		}
-		return touch(ctx, tx, id, p.now())
+	return p.edit(ctx, who, id, "upstream", func(w *whole, _ *market.Form) error {
+		w.Settings, w.Config.SecureAppCode = s, secureCode
+		return nil
 	})
-	if err != nil {
-		return err
-	}
-	return p.publish(ctx, id)
 }
 
 // publishListed publishes the group of a product that went onto the shelf.
@@ -160,7 +135,7 @@ func (p *Plugin) publishListed(ctx context.Context, e market.ProductListed) (str
 		return struct{}{}, nil
 	}
 	err := p.db.Tx(ctx, func(tx *storage.Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE apis_group SET product = ?, charge = ? WHERE id = ?`, e.Product, e.Charge, e.Source)
+		_, err := tx.Exec(ctx, `UPDATE apis_group SET product = ?, charge = ?, rev = rev + 1 WHERE id = ?`, e.Product, e.Charge, e.Source)
 		return err
 	})
 	if err != nil {
@@ -176,48 +151,8 @@ func (*Plugin) published(context.Context, *storage.Tx, market.ProductListed, str
 // sharedGroup is the gateway's group for the domains that all products share.
 const sharedGroup control.GroupID = "grp_shared"
 
-// publish tells the gateway what a group is now; nothing if its product is not listed.
-// Interfaces that are no longer chosen stop at once.
-func (p *Plugin) publish(ctx context.Context, id market.SourceID) error {
-	g, err := findAny(ctx, p.db.Read(), id)
-	if err != nil || g.Product == "" {
-		return err
-	}
-	list, err := listInterfaces(ctx, p.db.Read(), id)
-	if err != nil {
-		return err
-	}
-	changes := []control.Change{&control.Group{ID: control.GroupID(g.ID), Name: g.Name.In("en"), Domains: []string{g.Domain}, Live: true}}
-	for _, i := range list {
-		changes = append(changes, route(g, i, control.GroupID(g.ID), i.ID))
-	}
-	if len(p.shared) > 0 {
-		changes = append(changes, &control.Group{ID: sharedGroup, Name: "shared", Domains: p.shared, Live: true})
-		mine, err := p.takePaths(ctx, list)
-		if err != nil {
-			return err
-		}
-		for _, i := range list {
-			if mine[i.ID] {
-				changes = append(changes, route(g, i, sharedGroup, i.ID+sharedMark))
-			}
-		}
-	}
-	return p.gateway.Apply(ctx, changes...)
-}
-
 // sharedMark tells a route on the shared domains from the one on the group's own.
 const sharedMark = "_shared"
-
-func route(g group, i iface, in control.GroupID, id string) *control.Route {
-	s := g.Settings
-	return &control.Route{
-		ID: control.RouteID(id), Group: in, Product: control.ProductID(g.Product), Stage: control.Release,
-		Name: i.Name.In("en"), Method: i.Method, Path: i.Path, Upstream: s.Upstream, Timeout: s.Timeout,
-		AppCode: control.AppCodeSetting(s.AppCode), AllowSHA1: s.SHA1, Charge: control.ChargeOn(g.Charge),
-		Throttle: control.Throttle{PerApp: s.PerApp, PerRoute: s.PerRoute}, Live: i.Chosen,
-	}
-}
 
 // takePaths takes the paths on the shared domains that nobody has, and says which of the
 // interfaces have theirs.
@@ -245,21 +180,21 @@ func (p *Plugin) takePaths(ctx context.Context, list []iface) (map[string]bool, 
 
 // API describes a group to others: what is chosen, and nothing of the upstream.
 func (p *Plugin) API(ctx context.Context, id market.SourceID) (market.API, error) {
-	g, err := findAny(ctx, p.db.Read(), id)
-	if err != nil {
-		return market.API{}, err
-	}
-	list, err := listInterfaces(ctx, p.db.Read(), id)
+	g, err := p.whole(ctx, id)
 	if err != nil {
 		return market.API{}, err
 	}
 	a := market.API{Source: g.ID, Domain: g.Domain, Document: g.Document, Shared: len(p.shared) > 0}
-	for _, i := range list {
+	if g.Config.TestDomain && len(g.Config.Domains) > 0 {
+		a.Domain = g.Config.Domains[0] // the built-in one is for tests
+	}
+	for n := range g.ifaces {
+		i := &g.ifaces[n]
 		if !i.Chosen {
 			continue
 		}
 		v := i.Interface
-		v.Operation, v.CodeForm = i.Operation, g.Settings.AppCode
+		v.Operation, v.CodeForm = i.Operation, g.appCode(i)
 		a.Interfaces = append(a.Interfaces, v)
 		if a.Shared {
 			var has int

@@ -12,17 +12,24 @@ import (
 	"github.com/souk-market/souk/gateway/storage"
 )
 
-const groupColumns = `id, seller, name, domain, upstream, timeout, appcode, sha1, perapp, perroute, file, version, document, product, charge, created, moved`
+const groupColumns = `id, seller, name, domain, upstream, timeout, appcode, sha1, file, version, document, product, charge, created, moved, config, rev`
 
 func scanGroup(scan func(...any) error) (group, error) {
 	var g group
 	var name string
 	var timeout int64
+	var config []byte
 	s := &g.Settings
-	err := scan(&g.ID, &g.Seller, &name, &g.Domain, &s.Upstream, &timeout, &s.AppCode, &s.SHA1, &s.PerApp, &s.PerRoute,
-		&g.File, &g.Version, &g.Document, &g.Product, &g.Charge, &g.Created, &g.Moved)
+	err := scan(&g.ID, &g.Seller, &name, &g.Domain, &s.Upstream, &timeout, &s.AppCode, &s.SHA1,
+		&g.File, &g.Version, &g.Document, &g.Product, &g.Charge, &g.Created, &g.Moved, &config, &g.Rev)
+	if err != nil {
+		return g, err
+	}
 	g.Name, s.Timeout = market.TextFrom(name), time.Duration(timeout)*time.Millisecond
-	return g, err
+	if err := json.Unmarshal(config, &g.Config); err != nil {
+		return g, fmt.Errorf("group %s: %w", g.ID, err)
+	}
+	return g, nil
 }
 
 func insertGroup(ctx context.Context, tx *storage.Tx, g group) error {
@@ -31,20 +38,10 @@ func insertGroup(ctx context.Context, tx *storage.Tx, g group) error {
 	if document == nil {
 		document = []byte{}
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO apis_group (`+groupColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?)`,
-		g.ID, g.Seller, g.Name.JSON(), g.Domain, s.Upstream, s.Timeout.Milliseconds(), s.AppCode, s.SHA1, s.PerApp, s.PerRoute,
+	// perapp and perroute were limits once (0002_gateway.sql).
+	_, err := tx.Exec(ctx, `INSERT INTO apis_group (`+groupColumns+`, perapp, perroute) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', '', ?, ?, '{}', 0, 0, 0)`,
+		g.ID, g.Seller, g.Name.JSON(), g.Domain, s.Upstream, s.Timeout.Milliseconds(), s.AppCode, s.SHA1,
 		g.File, g.Version, document, g.Created, g.Moved)
-	return err
-}
-
-func updateSettings(ctx context.Context, tx *storage.Tx, id market.SourceID, s settings) error {
-	_, err := tx.Exec(ctx, `UPDATE apis_group SET upstream = ?, timeout = ?, appcode = ?, sha1 = ?, perapp = ?, perroute = ? WHERE id = ?`,
-		s.Upstream, s.Timeout.Milliseconds(), s.AppCode, s.SHA1, s.PerApp, s.PerRoute, id)
-	return err
-}
-
-func touch(ctx context.Context, tx *storage.Tx, id market.SourceID, now time.Time) error {
-	_, err := tx.Exec(ctx, `UPDATE apis_group SET moved = ? WHERE id = ?`, storage.Millis(now), id)
 	return err
 }
 
@@ -104,7 +101,7 @@ func insertInterface(ctx context.Context, tx *storage.Tx, grp market.SourceID, i
 }
 
 func listInterfaces(ctx context.Context, q storage.Queryer, grp market.SourceID) ([]iface, error) {
-	rows, err := q.Query(ctx, `SELECT id, sort, facts, problems, chosen FROM apis_interface WHERE grp = ? ORDER BY sort`, grp)
+	rows, err := q.Query(ctx, `SELECT id, sort, facts, problems, chosen, config FROM apis_interface WHERE grp = ? ORDER BY sort`, grp)
 	if err != nil {
 		return nil, err
 	}
@@ -113,12 +110,12 @@ func listInterfaces(ctx context.Context, q storage.Queryer, grp market.SourceID)
 	for rows.Next() {
 		var i iface
 		var id string
-		var f, problems []byte
-		if err := rows.Scan(&id, &i.Sort, &f, &problems, &i.Chosen); err != nil {
+		var f, problems, config []byte
+		if err := rows.Scan(&id, &i.Sort, &f, &problems, &i.Chosen, &config); err != nil {
 			return nil, err
 		}
 		var known facts
-		if err := errors.Join(json.Unmarshal(f, &known), json.Unmarshal(problems, &i.Problems)); err != nil {
+		if err := errors.Join(json.Unmarshal(f, &known), json.Unmarshal(problems, &i.Problems), json.Unmarshal(config, &i.Config)); err != nil {
 			return nil, fmt.Errorf("interface %s: %w", id, err)
 		}
 		i.Interface, i.Operation = known.Interface, known.Operation

@@ -67,6 +67,10 @@ type Show struct {
 	Hide       int         `json:"hide" doc:"How many had better not be published"`
 	Shown      *Interface  `json:"-"` // whose remarks are on the right
 	Published  bool        `json:"published"`
+	Domains    []string    `json:"domains" doc:"Beside the built-in one"`
+	Servers    int         `json:"servers" doc:"How many there are behind the group"`
+	Tabs       []Tab       `json:"-"`
+	config     config
 }
 
 // Settings are what the seller decides for a group.
@@ -75,8 +79,8 @@ type Settings struct {
 	Timeout  int64  `json:"timeout_millis" doc:"Until the answer's head"`
 	AppCode  string `json:"app_code" doc:"DEFAULT, DISABLE, HEADER or HEADER_QUERY"`
 	SHA1     bool   `json:"allow_sha1" doc:"Signatures by HmacSHA1 too"`
-	PerApp   int64  `json:"per_app" doc:"Calls of one app in a second; 0: no bound"`
-	PerRoute int64  `json:"per_route" doc:"Calls of all apps in a second, for each interface; 0: no bound"`
+	// SecureAppCode is the group's, and that of the market's own domains too.
+	SecureAppCode bool `json:"secure_app_code" doc:"AppCodes over plain HTTP are refused"`
 }
 
 // Interface is one operation of a group.
@@ -88,6 +92,9 @@ type Interface struct {
 	Chosen   bool        `json:"chosen"`
 	Problems []Remark    `json:"problems"`
 	Level    string      `json:"level" doc:"ok, needs or hide"`
+	AppCode  string      `json:"app_code" doc:"Where an AppCode may stand: the interface's own choice, or the group's"`
+	Secure   bool        `json:"secure" doc:"Only over HTTPS"`
+	Mock     bool        `json:"mock" doc:"Answers without a backend"`
 }
 
 // Remark is a problem in the reader's language.
@@ -106,12 +113,16 @@ func (p *Plugin) view(c *web.Ctx, id market.SourceID) (Show, error) {
 	if err != nil {
 		return Show{}, err
 	}
+	w := &whole{group: g, ifaces: ifs}
 	s := g.Settings
-	v := Show{Row: row(g, ifs), File: g.File, Version: g.Version, Size: len(g.Document), Published: g.Product != "",
+	v := Show{config: g.Config, Row: row(g, ifs), File: g.File, Version: g.Version, Size: len(g.Document), Published: g.Product != "",
 		Settings: Settings{Upstream: s.Upstream, Timeout: s.Timeout.Milliseconds(), AppCode: s.AppCode, SHA1: s.SHA1,
-			PerApp: s.PerApp, PerRoute: s.PerRoute}, Interfaces: []Interface{}}
+			SecureAppCode: g.Config.SecureAppCode}, Domains: append([]string{}, g.Config.Domains...), Servers: 1, Interfaces: []Interface{}}
+	if b := g.Config.Backend; b != nil {
+		v.Servers += len(b.Targets)
+	}
 	for _, i := range ifs {
-		one := Interface{ID: i.ID, Method: i.Method, Path: i.Path, Name: i.Name, Chosen: i.Chosen, Problems: []Remark{}, Level: "ok"}
+		one := Interface{AppCode: w.appCode(&i), Secure: i.Config.Secure, Mock: i.Config.Mock != nil, ID: i.ID, Method: i.Method, Path: i.Path, Name: i.Name, Chosen: i.Chosen, Problems: []Remark{}, Level: "ok"}
 		for _, pr := range i.Problems {
 			var args []any
 			for k, a := range pr.Args {
@@ -149,6 +160,7 @@ func (p *Plugin) page(c *web.Ctx, name string, id market.SourceID) (web.View, er
 			v.Shown = i
 		}
 	}
+	v.Tabs = tabs(c, &whole{group: group{ID: id, Config: v.config}}, map[string]string{"show": "", "upstream": "upstream"}[name])
 	word := c.In(v.Name)
 	return web.View{Page: "apis/" + name, Title: word, Data: v, Menu: "/seller/apis",
 		Crumbs: []web.Crumb{{Word: c.T("apis.menu"), Href: "/seller/apis"}, {Word: word}}}, nil
@@ -225,13 +237,13 @@ type upstream struct {
 	Timeout  int64  `json:"timeout_millis,omitempty" doc:"Until the answer's head; 10000 if left out"`
 	AppCode  string `json:"app_code,omitempty" doc:"DEFAULT if left out"`
 	SHA1     bool   `json:"allow_sha1,omitempty"`
-	PerApp   int64  `json:"per_app,omitempty"`
-	PerRoute int64  `json:"per_route,omitempty"`
+
+	SecureAppCode bool `json:"secure_app_code,omitempty" doc:"AppCodes over plain HTTP are refused"`
 }
 
 func (u upstream) settings() settings {
 	s := settings{Upstream: strings.TrimSuffix(strings.TrimSpace(u.Upstream), "/"), Timeout: time.Duration(u.Timeout) * time.Millisecond,
-		AppCode: u.AppCode, SHA1: u.SHA1, PerApp: u.PerApp, PerRoute: u.PerRoute}
+		AppCode: u.AppCode, SHA1: u.SHA1}
 	if u.Timeout == 0 {
 		s.Timeout = timeoutUsed
 	}
@@ -246,7 +258,7 @@ func (p *Plugin) setUpstream(c *web.Ctx) (web.View, error) {
 	id := p.group(c)
 	err := c.Bind(&in)
 	if err == nil {
-		err = p.SetUpstream(c, c.Actor(), id, in.settings())
+		err = p.SetUpstream(c, c.Actor(), id, in.settings(), in.SecureAppCode)
 	}
 	v, viewErr := p.page(c, "upstream", id)
 	if viewErr != nil {
@@ -272,8 +284,6 @@ type drawing struct {
 	Timeout    int64       `json:"timeout_millis,omitempty"`
 	AppCode    string      `json:"app_code,omitempty"`
 	SHA1       bool        `json:"allow_sha1,omitempty"`
-	PerApp     int64       `json:"per_app,omitempty"`
-	PerRoute   int64       `json:"per_route,omitempty"`
 	Interfaces []Drawn     `json:"interfaces"`
 }
 
@@ -289,7 +299,7 @@ func (p *Plugin) draw(c *web.Ctx) (web.View, error) {
 	if err := c.Bind(&in); err != nil {
 		return web.View{}, err
 	}
-	s := upstream{in.Upstream, in.Timeout, in.AppCode, in.SHA1, in.PerApp, in.PerRoute}.settings()
+	s := upstream{in.Upstream, in.Timeout, in.AppCode, in.SHA1, false}.settings()
 	var list []iface
 	for _, d := range in.Interfaces {
 		list = append(list, iface{Interface: market.Interface{Method: d.Method, Path: d.Path, Name: d.Name}, Chosen: true})

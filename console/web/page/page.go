@@ -28,7 +28,7 @@
 //	alert      (dict "kind" "caution" "text" … "href" … "word" …)   danger warning caution note
 //	faults     the Frame: what is wrong with the form, with links to the fields
 //	field      (dict "f" . "name" … "label" … "value" … "type" … "help" … "unit" … "width" 12
-//	           "mode" "numeric" "auto" … "hint" … "optional" true "code" true
+//	           "mode" "numeric" "auto" … "hint" … "optional" true "plain" true "code" true
 //	           "rows" 3 "options" (list (dict "value" … "word" … "chosen" true)))
 //	plan       (dict "name" "plan" "value" … "title" … "note" … "price" … "unit" … "chosen" true "why" …)
 //	quantity   (dict "name" "count" "value" 1 "min" 1 "max" 1000)

@@ -256,6 +256,13 @@ func (p *Plane) named(t *control.UpstreamTLS) error {
 	return nil
 }
 
+// Groups are those that were applied.
+func (p *Plane) Groups() map[control.GroupID]control.Group {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return maps.Clone(p.groups)
+}
+
 // Upstreams are those that were applied.
 func (p *Plane) Upstreams() map[control.UpstreamID]control.Upstream {
 	p.mu.Lock()

@@ -151,5 +151,6 @@
 		if (to && Date.now() - g < 1000) location.href = to;
 		g = 0;
 	});
+	for (const tab of $$(".tabs [aria-current]")) { const bar = tab.parentElement; bar.scrollLeft = tab.offsetLeft - bar.offsetLeft - (bar.clientWidth - tab.offsetWidth) / 2; }
 	$(".faults")?.focus();
 })();
