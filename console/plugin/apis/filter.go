@@ -89,7 +89,7 @@ var standards = []standard{
   "statuses": [500, 502, 503]
 }`},
 	{"charge", `{
-  "charge": "status < 300"
+  "free": "status == 404"
 }`},
 	{"rewrite", `{
   "request": {
@@ -148,6 +148,11 @@ func (f filter) check(w *whole, form *market.Form, known func(secret string) boo
 		form.Fault("with", "apis.filter_json", "line", strconv.Itoa(line), "reason", syntax.Error())
 	case err != nil:
 		form.Fault("with", "apis.filter_json", "line", strconv.Itoa(1+bytes.Count(f.With, []byte("\n"))), "reason", err.Error())
+	}
+	if f.Filter == "charge" {
+		// Buyers were told what costs a call; a seller may only ask for less.
+		var with struct{ Charge json.RawMessage }
+		form.Check(err != nil || json.Unmarshal(f.With, &with) != nil || with.Charge == nil, "with", "apis.filter_dearer")
 	}
 	for _, s := range secrets {
 		form.Check(known(s), "with", "apis.filter_secret", "secret", s)

@@ -1,6 +1,7 @@
 package apis_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/url"
@@ -186,6 +187,19 @@ func TestPlugins(t *testing.T) {
 	s.seller.Get(at).Sees("https://a.example").SeesNot("&#34;origin&#34;: 1")
 	s.seller.Post(at + "/remove").Is(303)
 	if f := s.group().Filters; len(f) != 0 {
+		t.Errorf("%+v", f)
+	}
+}
+
+// Buyers were told what costs a call. A seller's rule may say what is free, and no more.
+func TestSellersChargeNoMore(t *testing.T) {
+	s := open(t)
+	for _, dearer := range []string{`{"charge": "true"}`, `{"free": "status == 404", "Charge": "true"}`, `{"\u0063harge": "true"}`, `{"charge": null}`} {
+		s.seller.Post(s.at+"/filters", "filter", "charge", "with_text", dearer).Is(422).Sees(`href="#f-with"`, "not for sellers")
+		s.seller.API("POST", s.at+"/filters", map[string]any{"filter": "charge", "with": json.RawMessage(dearer)}).Is(422).Code("apis.filter_dearer")
+	}
+	s.seller.Post(s.at+"/filters", "filter", "charge", "with_text", `{"free": "status == 404"}`).Is(303)
+	if f := s.group().Filters; len(f) != 1 || string(f[0].With) != `{"free": "status == 404"}` {
 		t.Errorf("%+v", f)
 	}
 }

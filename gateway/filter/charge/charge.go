@@ -5,6 +5,11 @@
 // The setting:
 //
 //	{"charge": "status < 300 && answer[?'x-found'].orValue('yes') == 'yes'"}
+//	{"free": "status == 404"}
+//
+// The first rule says of each answer whether it costs a unit. The second says which ones
+// cost nothing, and leaves the others to the route's own rule: it never makes a call dearer
+// than its buyer was told.
 //
 // A rule that asks for what is not there says nothing, and the route's own rule decides; so
 // it does for a call that the seller did not answer, which is free.
@@ -20,23 +25,32 @@ import (
 
 func init() { gate.Register(gate.Info{ID: "charge", Place: 800, New: newFilter}) }
 
-type filter struct{ rule *rule.Rule }
+type filter struct {
+	rule *rule.Rule
+	yes  gate.Charge // what it means that the rule holds
+	no   gate.Charge
+}
 
 func newFilter(env gate.Env) (any, error) {
 	var with struct {
 		Charge string `json:"charge"`
+		Free   string `json:"free"`
 	}
 	if err := setting.Decode(env.With, &with); err != nil {
 		return nil, err
 	}
-	if with.Charge == "" {
-		return nil, errors.New(`it needs "charge", a rule such as "status < 300"`)
+	if (with.Charge == "") == (with.Free == "") {
+		return nil, errors.New(`it needs either "charge", a rule such as "status < 300", or "free", such as "status == 404"`)
 	}
-	made, err := rule.Compile(with.Charge, rule.Answer)
-	if err != nil {
+	f, text := filter{yes: gate.ChargeIt, no: gate.FreeOfCharge}, with.Charge
+	if with.Free != "" {
+		f, text = filter{yes: gate.FreeOfCharge, no: gate.Unsaid}, with.Free
+	}
+	var err error
+	if f.rule, err = rule.Compile(text, rule.Answer); err != nil {
 		return nil, err
 	}
-	return filter{made}, nil
+	return f, nil
 }
 
 // Answer asks the rule.
@@ -44,9 +58,9 @@ func (f filter) Answer(c *gate.Call) error {
 	switch yes, err := f.rule.Holds(c); {
 	case err != nil:
 	case yes:
-		c.Charge = gate.ChargeIt
+		c.Charge = f.yes
 	default:
-		c.Charge = gate.FreeOfCharge
+		c.Charge = f.no
 	}
 	return nil
 }

@@ -24,6 +24,14 @@ func TestCharge(t *testing.T) {
 			t.Errorf("%d with %s: %d, want %d", tt.status, tt.found, c.Charge, tt.want)
 		}
 	}
+	free := b.Make(`{"free":"status == 404"}`)
+	for status, want := range map[int]gate.Charge{404: gate.FreeOfCharge, 200: gate.Unsaid, 500: gate.Unsaid} {
+		c := b.Call("GET /")
+		filtertest.Refused(t, b.Run(free, c, func(*gate.Call) (int, []string) { return status, nil }), "")
+		if c.Charge != want {
+			t.Errorf("%d where 404 is free: %d, want %d", status, c.Charge, want)
+		}
+	}
 	c := b.Call("GET /")
 	b.Run(chain, c, nil)
 	if c.Charge != gate.Unsaid {
@@ -33,7 +41,9 @@ func TestCharge(t *testing.T) {
 
 func TestWrongSettings(t *testing.T) {
 	filtertest.New(t, "charge").Wrong(map[string]string{
-		`{}`:                      `it needs "charge"`,
+		`{}`: `it needs either "charge"`,
+		`{"charge":"status < 300","free":"status == 404"}`: `it needs either "charge"`,
+		`{"free":"status"}`:       "should say yes or no",
 		`{"charge":"status"}`:     "should say yes or no",
 		`{"charge":"status < x"}`: "cannot be read",
 	})
