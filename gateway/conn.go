@@ -54,9 +54,8 @@ type conn struct {
 	asked time.Time // for the body; zero: not yet
 	read  int64     // bytes of it
 
-	stopped atomic.Bool // Stop was called
-	phase   atomic.Int32
-	since   atomic.Int64 // of the phase, in the sweeper's milliseconds
+	stopped atomic.Bool  // Stop was called
+	state   atomic.Int64 // the phase and since when; stateOf
 }
 
 // The phases of a connection, for the sweeper.
@@ -72,10 +71,17 @@ const (
 
 var errLate = errors.New("gateway: too slow")
 
-func (c *conn) enter(phase int32) {
-	c.since.Store(c.s.clock.Load())
-	c.phase.Store(phase)
-}
+// stateOf is a phase and since when, in the sweeper's milliseconds, as one number: of two,
+// the sweeper could see one that is new and one that is old.
+func stateOf(phase, since int64) int64 { return since<<phaseBits | phase }
+
+const phaseBits = 3
+
+func (c *conn) enter(phase int64) { c.state.Store(stateOf(phase, c.s.clock.Load())) }
+
+func phaseOf(state int64) int64 { return state & (1<<phaseBits - 1) }
+
+func (c *conn) phase() int64 { return phaseOf(c.state.Load()) }
 
 // Read shows fasthttp the next request line, once the message before it has ended.
 func (c *conn) Read(p []byte) (int, error) {
@@ -122,7 +128,7 @@ func (c *conn) next() bool {
 		}
 	}
 	c.request.Reset()
-	phase := int32(phaseIdle)
+	phase := int64(phaseIdle)
 	if c.r < c.w {
 		phase = phaseHead
 	}
@@ -145,12 +151,12 @@ func (c *conn) next() bool {
 			return true
 		}
 		if err := c.fill(); err != nil {
-			if c.phase.Load() == phaseLate && c.w > c.r {
+			if c.phase() == phaseLate && c.w > c.r {
 				c.refuseHead(errLate)
 			}
 			return false
 		}
-		if c.phase.Load() == phaseIdle {
+		if c.phase() == phaseIdle {
 			c.enter(phaseHead)
 		}
 	}
@@ -273,7 +279,7 @@ func (c *conn) piece() ([]byte, error) {
 			continue
 		}
 		c.cut = bodyFault
-		if c.phase.Load() == phaseLate {
+		if c.phase() == phaseLate {
 			c.cut = tooSlow
 		}
 		return nil, c.cut
@@ -367,8 +373,8 @@ func (c *conn) linger() {
 // late ends what takes too long: a phase that reads is woken up, to say so; one that writes
 // has nobody to say it to.
 func (c *conn) late(now int64) {
-	o, age := &c.s.options, time.Duration(now-c.since.Load())*time.Millisecond
-	phase := c.phase.Load()
+	o, state := &c.s.options, c.state.Load()
+	phase, age := phaseOf(state), time.Duration(now-state>>phaseBits)*time.Millisecond
 	limit := time.Duration(0)
 	switch phase {
 	case phaseIdle:
@@ -385,7 +391,7 @@ func (c *conn) late(now int64) {
 	default:
 		return
 	}
-	if age <= limit || !c.phase.CompareAndSwap(phase, phaseLate) {
+	if age <= limit || !c.state.CompareAndSwap(state, stateOf(phaseLate, now)) {
 		return
 	}
 	if phase == phaseWrite || phase == phaseIdle {

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -390,5 +391,38 @@ func TestIdleCallersAreCheap(t *testing.T) {
 			t.Errorf("%d bytes for each of %d idle callers, %d goroutines more", each, n, runtime.NumGoroutine()-goroutines)
 		}
 		runtime.KeepAlive(held)
+	})
+}
+
+// A connection that has just come to a goroutine is not a slow one, whenever the sweeper
+// looks.
+func TestTheSweeperLeavesNewcomersAlone(t *testing.T) {
+	stream(t, func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		_, _ = fmt.Fprint(w, n, err)
+	}, nil, func(t *testing.T, h *gatewaytest.House, credential string) {
+		stop := make(chan struct{})
+		var sweeping sync.WaitGroup
+		for range 2 {
+			sweeping.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						h.Sweep()
+					}
+				}
+			})
+		}
+		defer sweeping.Wait()
+		defer close(stop)
+		body := strings.Repeat("x", 100<<10) // a loop leaves it to a goroutine
+		for i := range 200 {
+			a := h.Call("POST", "/a", body, "Authorization", credential)
+			if a.Status != 200 || a.Body != "102400 <nil>" {
+				t.Fatalf("call %d: %d %q", i, a.Status, a.Body)
+			}
+		}
 	})
 }

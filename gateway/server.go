@@ -202,6 +202,15 @@ func (s *Server) host(n net.Conn) {
 // hostTurn goes on with the call t, if there is one, and then serves the connection; true:
 // it went back to the loop that it came from.
 func (s *Server) hostTurn(c *conn, t *turn) bool {
+	// Before the sweeper sees it: to one that was never in a phase it would be very late.
+	switch {
+	case t != nil:
+		c.enter(phaseWork)
+	case c.r < c.w:
+		c.enter(phaseHead)
+	default:
+		c.enter(phaseIdle)
+	}
 	if !s.sweep.add(c) {
 		if t != nil {
 			t.lost()
@@ -210,7 +219,6 @@ func (s *Server) hostTurn(c *conn, t *turn) bool {
 		return false
 	}
 	if t != nil {
-		c.enter(phaseWork)
 		t.resume()
 	}
 	// Its error is the connection's, and was answered if it could be.
