@@ -10,7 +10,7 @@ HAVE_BROWSER := $(wildcard examples/browser/*.go)
 PACKAGES = $(shell $(GO) list ./... | grep -v '/examples/browser')
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test race check bench fuzz chaos golden journey sdk fmt setup lint tidy generated arrows
+.PHONY: help run build release test race check bench fuzz chaos golden journey sdk fmt setup lint tidy generated arrows
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,9 @@ run: build ## build and start everything with demo data
 
 build: ## build ./souk
 	$(GO) build -trimpath -o souk .
+
+release: ## build ./souk as for a server: by a profile of the gateway, which takes longer
+	$(GO) build -trimpath -pgo=examples/bench/solo/default.pgo -o souk .
 
 test: setup ## all tests with the race detector, the gateway's without it too, the walk through a browser
 	$(GO) test -race -timeout 20m $(PACKAGES)
