@@ -36,7 +36,7 @@ func AppCode(authorization, query, buf []byte) ([]byte, Place) {
 			continue
 		}
 		if escaped(value) {
-			value = appendDecoded(buf[:0], value, true)
+			value = AppendDecoded(buf[:0], value, true)
 		}
 		return value, InQuery
 	}
@@ -85,7 +85,7 @@ func isSpelling(name []byte) bool {
 		return false
 	}
 	if escaped(name) {
-		name = appendDecoded(room[:0], name, true)
+		name = AppendDecoded(room[:0], name, true)
 	}
 	for _, s := range spellings {
 		if string(name) == s {

@@ -51,9 +51,9 @@ func appendUpper(dst, b []byte) []byte {
 	return dst
 }
 
-// appendDecoded appends b with %XX replaced by the byte it stands for. A broken % stays.
+// AppendDecoded appends b with %XX replaced by the byte it stands for. A broken % stays.
 // In a parameter + is a blank, in a path it stays.
-func appendDecoded(dst, b []byte, plus bool) []byte {
+func AppendDecoded(dst, b []byte, plus bool) []byte {
 	for i := 0; i < len(b); i++ {
 		c := b[i]
 		switch {

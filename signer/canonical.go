@@ -170,7 +170,7 @@ func (b *builder) decode(text []byte) []byte {
 		return text
 	}
 	start := len(b.arena)
-	b.arena = appendDecoded(b.arena, text, true)
+	b.arena = AppendDecoded(b.arena, text, true)
 	return b.arena[start:len(b.arena):len(b.arena)]
 }
 
@@ -192,7 +192,7 @@ func (b *builder) pairs(f Form) []pair {
 func (b *builder) build(f Form) []byte {
 	t := b.text[:b.head]
 	if f&PathDecoded != 0 {
-		t = appendDecoded(t, b.path, false)
+		t = AppendDecoded(t, b.path, false)
 	} else {
 		t = append(t, b.path...)
 	}

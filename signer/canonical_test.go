@@ -131,7 +131,7 @@ func reorder(query string, seed uint64) string {
 
 func decodedName(piece string) string {
 	name, _, _ := strings.Cut(piece, "=")
-	return string(appendDecoded(nil, []byte(name), true))
+	return string(AppendDecoded(nil, []byte(name), true))
 }
 
 func reorderList(list string, seed uint64) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/param"
+	"github.com/souk-market/souk/signer"
 )
 
 // N5: whatever a caller writes, it is one value at the seller, or it is refused.
@@ -49,7 +50,7 @@ func FuzzValuesStayValues(f *testing.F) {
 			if n := bytes.Count(text, []byte{'='}); name == "u" && n != 1 || name == "q" && n != 2 {
 				t.Errorf("%q made %s", value, text)
 			}
-			if got, _ := param.Raw(text, []byte(name)); string(param.AppendDecoded(nil, got, true)) != value {
+			if got, _ := param.Raw(text, []byte(name)); string(signer.AppendDecoded(nil, got, true)) != value {
 				t.Errorf("%q came through as %q", value, got)
 			}
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/wire"
+	"github.com/souk-market/souk/signer"
 )
 
 // Source is a parameter of a call: a place and a name.
@@ -155,45 +156,14 @@ func Is(raw, name []byte) bool {
 		return bytes.Equal(raw, name)
 	}
 	var room [64]byte
-	return bytes.Equal(AppendDecoded(room[:0], raw, true), name)
+	return bytes.Equal(signer.AppendDecoded(room[:0], raw, true), name)
 }
 
 func decode(raw, buf []byte, plus bool) []byte {
 	if bytes.IndexByte(raw, '%') < 0 && (!plus || bytes.IndexByte(raw, '+') < 0) {
 		return raw
 	}
-	return AppendDecoded(buf[:0], raw, plus)
-}
-
-// AppendDecoded undoes percent escapes; a broken one stays. In a parameter + is a blank,
-// in a path it stays.
-func AppendDecoded(dst, raw []byte, plus bool) []byte {
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		switch {
-		case c == '+' && plus:
-			c = ' '
-		case c == '%' && i+2 < len(raw):
-			if hi, lo := unhex(raw[i+1]), unhex(raw[i+2]); hi < 16 && lo < 16 {
-				c = hi<<4 | lo
-				i += 2
-			}
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 16
+	return signer.AppendDecoded(buf[:0], raw, plus)
 }
 
 // AppendEscaped writes a value that stays one value of a path segment, a query or a form:
@@ -244,7 +214,7 @@ func FitsPath(value []byte) bool {
 		if bytes.IndexByte(value, '%') < 0 {
 			return true
 		}
-		value = AppendDecoded(nil, value, false)
+		value = signer.AppendDecoded(nil, value, false)
 	}
 	return fitsPath(value)
 }

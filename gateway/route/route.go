@@ -17,6 +17,7 @@ import (
 
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
+	"github.com/souk-market/souk/signer"
 )
 
 // Table is the gate that writes Group, Route and Params on a call.
@@ -230,7 +231,7 @@ func (n *node) with(t *target, path string) *node {
 	case param:
 		made.param = made.param.down(t, left, more)
 	default:
-		key := appendDecoded(nil, []byte(segment))
+		key := signer.AppendDecoded(nil, []byte(segment), false)
 		next, _ := made.static.get(key)
 		made.static = made.static.with(string(key), next.down(t, left, more))
 	}
@@ -263,7 +264,7 @@ func (n *node) without(t *target, path string) *node {
 	case param:
 		made.param = made.param.up(t, left, more)
 	default:
-		key := appendDecoded(nil, []byte(segment))
+		key := signer.AppendDecoded(nil, []byte(segment), false)
 		if next, ok := made.static.get(key); ok {
 			if next = next.up(t, left, more); next == nil {
 				made.static = made.static.without(string(key))
@@ -449,7 +450,7 @@ func (n *node) step(segment []byte) *node {
 	}
 	if bytes.IndexByte(segment, '%') >= 0 {
 		var room [128]byte
-		segment = appendDecoded(room[:0], segment)
+		segment = signer.AppendDecoded(room[:0], segment, false)
 	}
 	next, _ := n.static.get(segment)
 	return next
@@ -488,33 +489,6 @@ func (w *walk) pick(list []*target) *target {
 	return any
 }
 
-// appendDecoded undoes percent escapes, for comparison only.
-func appendDecoded(dst, b []byte) []byte {
-	for i := 0; i < len(b); i++ {
-		c := b[i]
-		if c == '%' && i+2 < len(b) {
-			if hi, lo := unhex(b[i+1]), unhex(b[i+2]); hi < 16 && lo < 16 {
-				c = hi<<4 | lo
-				i += 2
-			}
-		}
-		dst = append(dst, c)
-	}
-	return dst
-}
-
-func unhex(c byte) byte {
-	switch {
-	case '0' <= c && c <= '9':
-		return c - '0'
-	case 'a' <= c && c <= 'f':
-		return c - 'a' + 10
-	case 'A' <= c && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 16
-}
-
 // checkPath refuses what we and the seller's server could read as two different paths:
 // dot segments, escaped or not, and an escaped NUL.
 func checkPath(path []byte) error {
@@ -522,7 +496,7 @@ func checkPath(path []byte) error {
 		return nil
 	}
 	var room [256]byte
-	decoded := appendDecoded(room[:0], path)
+	decoded := signer.AppendDecoded(room[:0], path, false)
 	for start, i := 0, 0; i <= len(decoded); i++ {
 		if i < len(decoded) && decoded[i] == 0 {
 			return badPath

@@ -41,6 +41,7 @@ import (
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/param"
 	"github.com/souk-market/souk/gateway/wire"
+	"github.com/souk-market/souk/signer"
 )
 
 func init() { gate.Register(gate.Info{ID: "jwt", Place: 400, New: newFilter}) }
@@ -256,7 +257,7 @@ func (f *filter) find(c *gate.Call) []byte {
 			}
 		case "query":
 			if value, _ := param.Raw(c.Query, s.name); len(value) > 0 {
-				return param.AppendDecoded(nil, value, true)
+				return signer.AppendDecoded(nil, value, true)
 			}
 		case "cookie":
 			if value := cookie(c.Fields, s.name); len(value) > 0 {

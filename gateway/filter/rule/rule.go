@@ -36,6 +36,7 @@ import (
 	"github.com/souk-market/souk/gateway/control"
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/param"
+	"github.com/souk-market/souk/signer"
 )
 
 // Bounds of a rule.
@@ -268,7 +269,7 @@ func (v *view) ResolveName(name string) (any, bool) {
 		if v.params == nil {
 			v.params = make(map[string]string, len(c.Params))
 			for _, p := range c.Params {
-				v.params[p.Name] = string(param.AppendDecoded(nil, p.Value, false))
+				v.params[p.Name] = string(signer.AppendDecoded(nil, p.Value, false))
 			}
 		}
 		return v.params, true
@@ -290,9 +291,9 @@ func queryOf(c *gate.Call) map[string]string {
 	for rest := c.Query; len(rest) > 0 && len(m) < mostParams; {
 		var p param.Pair
 		p, rest = param.Next(rest)
-		if name := string(param.AppendDecoded(nil, p.Name, true)); name != "" {
+		if name := string(signer.AppendDecoded(nil, p.Name, true)); name != "" {
 			if _, ok := m[name]; !ok {
-				m[name] = string(param.AppendDecoded(nil, p.Value, true))
+				m[name] = string(signer.AppendDecoded(nil, p.Value, true))
 			}
 		}
 	}

@@ -34,6 +34,7 @@ import (
 	"github.com/souk-market/souk/gateway/filter/setting"
 	"github.com/souk-market/souk/gateway/gate"
 	"github.com/souk-market/souk/gateway/param"
+	"github.com/souk-market/souk/signer"
 )
 
 func init() { gate.Register(gate.Info{ID: "schema", Place: 600, New: newFilter}) }
@@ -197,11 +198,11 @@ func (f *filter) checkParameters(c *gate.Call) error {
 		if len(p.Name) == 0 {
 			continue
 		}
-		name := string(param.AppendDecoded(nil, p.Name, true))
+		name := string(signer.AppendDecoded(nil, p.Name, true))
 		if f.query != nil && !f.query[name] && !f.belongs(name) {
 			return gate.Refuse("I400IP", "Invalid Parameter `"+name+"` is not one of this API")
 		}
-		query.Add(name, string(param.AppendDecoded(nil, p.Value, true)))
+		query.Add(name, string(signer.AppendDecoded(nil, p.Value, true)))
 	}
 	r := &http.Request{Method: string(c.Method), URL: &url.URL{Path: string(c.Path)}, Header: http.Header{}}
 	for i := range c.Fields {
@@ -212,7 +213,7 @@ func (f *filter) checkParameters(c *gate.Call) error {
 	in := &openapi3filter.RequestValidationInput{Request: r, QueryParams: query, Route: f.route, PathParams: make(map[string]string, len(c.Params)),
 		Options: &openapi3filter.Options{SkipSettingDefaults: true}}
 	for _, p := range c.Params {
-		in.PathParams[p.Name] = string(param.AppendDecoded(nil, p.Value, false))
+		in.PathParams[p.Name] = string(signer.AppendDecoded(nil, p.Value, false))
 	}
 	for _, p := range f.parameters {
 		if err := openapi3filter.ValidateParameter(context.Background(), in, p); err != nil {
